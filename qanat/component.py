@@ -1,0 +1,169 @@
+"""What sources and sinks are: the contracts that a plug-in implements.
+
+Both are synchronous and confined to threads that their owner provides, so that a test drives them directly and a vendor
+SDK that blocks is welcome. Batches cross threads, events do not.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from qanat.batch import Batch
+from qanat.clock import Clock, SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a component is given by the program that builds it.
+
+    `state_dir`: a private, durable directory of this component on this host; created by the owner.
+    `count(name, n)`: add to a counter (`events_truncated`, ...); cheap, any thread.
+    """
+
+    physical_node: str
+    logical_node: str
+    host: str
+    state_dir: Path
+    clock: Clock = field(default_factory=SystemClock)
+    count: Callable[[str, int], None] = lambda name, n: None
+
+
+class Component(abc.ABC):
+    """A named part of a flow, with a typed configuration (a `msgspec.Struct`; field order is positional order)."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[msgspec.Struct]]
+
+    def __init__(self, config: Any, context: Context) -> None:
+        self.context = context
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFound:
+    """A stream that can be read; nothing is read from it before `seek` says from where.
+
+    `position`: where the source would start by itself (0, the end of the file, or what its own state remembers).
+    """
+
+    stream: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFinished:
+    """All of the stream was read, and it will never grow again: once acked up to `end` it can be forgotten."""
+
+    stream: str
+    end: int
+
+
+StreamEvent = StreamFound | StreamFinished
+
+
+class Source(Component):
+    """A replayable source: streams that can be read again from any position not yet acknowledged.
+
+    *Thread*: all methods but `wake` are called by one thread, never at the same time.
+    Life: `open`, `recover`, then any of `poll`, `seek`, `read`, `acknowledge`, then `close`.
+    """
+
+    @abc.abstractmethod
+    def open(self) -> None:
+        """Load state, take locks. Raises ConfigError when the configuration can't work on this host."""
+
+    @abc.abstractmethod
+    def recover(self, known: Mapping[str, int]) -> None:
+        """Told on every connection which streams of this sender are known downstream, with their committed positions.
+
+        A source that lost its own state recognises its streams by it; otherwise it is ignored.
+        """
+
+    @abc.abstractmethod
+    def poll(self, timeout_s: float) -> list[StreamEvent]:
+        """What is new since the last poll. *Blocking*: up to `timeout_s`, while there is neither news nor data to
+        read; returns at once when there is either, and when `wake` is called."""
+
+    @abc.abstractmethod
+    def seek(self, stream: str, position: int) -> None:
+        """Read `stream` from `position` next. A stream is readable only after its first seek."""
+
+    @abc.abstractmethod
+    def read(self, max_bytes: int) -> Batch | None:
+        """The next batch of some readable stream, fair between streams; None when no stream has data now.
+
+        At most about `max_bytes` of payload, one event at least. Batches of a stream are contiguous."""
+
+    @abc.abstractmethod
+    def acknowledge(self, positions: Mapping[str, int]) -> None:
+        """Everything before these positions is in storage, and will never be asked for again."""
+
+    @abc.abstractmethod
+    def wake(self) -> None:
+        """End a `poll` that is waiting. *Thread*: any."""
+
+    @abc.abstractmethod
+    def lag_bytes(self) -> int:
+        """Bytes that exist and were not read yet, as far as known."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Save state, release everything. May be called at any time after the constructor; idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A cut through what was appended: `sync` makes it durable, after which `token` may be committed.
+
+    `sync` is *blocking*, runs on another thread than `append`, at the same time as later appends; raises RetryableError.
+    """
+
+    token: bytes
+    sync: Callable[[], None]
+
+
+class Sink(Component):
+    """A two-phase sink: nothing is visible before it is committed, and nothing committed is ever lost or doubled.
+
+    Life: `open(token)`, then cycles of `append`* `prepare` `sync` [commit record written] `publish`; `discard` aborts.
+    *Thread*: `open`, `append`, `prepare`, `discard`, `close` run on the sink's thread; `Prepared.sync` and `publish` on
+    its sync thread, so they may overlap `append`, never each other, and never `open`, `discard` or `close`.
+    All may raise RetryableError (disk full, server away); the owner then calls `discard` with the last committed token
+    and starts over after a pause.
+    """
+
+    @abc.abstractmethod
+    def open(self, token: bytes | None) -> None:
+        """Recover: make storage exactly what the last committed token says (None: nothing was ever committed)."""
+
+    @abc.abstractmethod
+    def append(self, batch: Batch) -> None:
+        """Take one batch into the open transaction. Order of calls is order in storage, for each stream."""
+
+    @abc.abstractmethod
+    def prepare(self) -> Prepared:
+        """Cut here: everything appended so far belongs to the transaction, later appends to the next.
+
+        Rolling by age, size, events and idleness is decided here, so it is called at the commit interval even when
+        nothing was appended; a token equal to the last committed one means there is nothing to commit."""
+
+    @abc.abstractmethod
+    def publish(self, token: bytes) -> None:
+        """Make what the committed token says visible. Repeating it, also after a crash half-way, is harmless."""
+
+    @abc.abstractmethod
+    def discard(self, token: bytes | None) -> None:
+        """Undo everything beyond the last committed `token`, as `open` would; the sink goes on from there."""
+
+    @abc.abstractmethod
+    def drain(self) -> None:
+        """The next `prepare` closes and publishes every open file: the last one before `close` on a clean stop."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release everything, without making anything durable. Idempotent."""

@@ -9,4 +9,4 @@ $(VENV)/.installed: pyproject.toml
 install: $(VENV)/.installed
 
 proto: install
-	$(PY) -m grpc_tools.protoc -Iproto --python_out=qanat/wire --pyi_out=qanat/wire proto/qanat/v1/*.proto
+	$(PY) -m grpc_tools.protoc -Iproto/qanat --python_out=qanat/wire --pyi_out=qanat/wire proto/qanat/v1/*.proto

@@ -1,0 +1,127 @@
+"""From a component's arguments in a flow to its typed configuration. [pure]
+
+Positional arguments go to the fields in their order (`kw_only` fields have none); a field that is a list takes all the
+positional arguments that remain, so `tail("a", "b")` fills `paths: list[str]`. Keywords go by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec import inspect
+
+from qanat.flow.convert import Mismatch, convert
+from qanat.flow.faults import Faults, did_you_mean
+from qanat.flow.model import Call, Items, SourcePlace, Value
+from qanat.flow.printer import print_value
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def bind(call: Call, config: type[S]) -> S:
+    """A `config` with the arguments of `call`. Raises ConfigError with every fault at its place."""
+    faults = Faults()
+    bound = _Binder(call, config, faults).bind()
+    faults.raise_if_any()
+    return cast(S, bound)
+
+
+class _Binder:
+    """One call against one configuration."""
+
+    def __init__(self, call: Call, config: type[msgspec.Struct], faults: Faults) -> None:
+        self._call = call
+        self._config = config
+        self._faults = faults
+        self._fields = {field.name: field for field in msgspec.structs.fields(config)}
+        self._given: dict[str, tuple[SourcePlace, Value]] = {}
+
+    def bind(self) -> msgspec.Struct | None:
+        """The configuration, or None when there were faults."""
+        self._take_positional()
+        self._take_keywords()
+        values = {name: self._convert(name) for name in self._given}
+        for name, field in self._fields.items():
+            if field.required and name not in self._given:
+                wanted = f'{self._call.name} needs "{field.encode_name}"; arguments: {self._signature()}'
+                self._faults.add(self._call.place, wanted)
+        if self._faults:
+            return None
+        try:
+            return self._config(**values)
+        except (TypeError, ValueError) as error:  # what __post_init__ refuses: a rule over several fields
+            self._faults.add(self._call.place, f"{self._call.name}: {error}")
+            return None
+
+    def _take_positional(self) -> None:
+        names = list(self._config.__match_args__)
+        rest = list(self._call.positional)
+        while rest and names:
+            name = names.pop(0)
+            if _is_list(self._fields[name].type) and not isinstance(rest[0], Items):
+                self._given[name] = (rest[0].place, Items(tuple(rest), rest[0].place))
+                return
+            value = rest.pop(0)
+            self._given[name] = (value.place, value)
+        if rest:
+            self._faults.add(
+                rest[0].place,
+                f"{self._call.name} takes at most {len(self._config.__match_args__)} positional arguments, "
+                f"this is one more: {print_value(rest[0])}; arguments: {self._signature()}",
+            )
+
+    def _take_keywords(self) -> None:
+        by_keyword = {field.encode_name: name for name, field in self._fields.items()}
+        for keyword in self._call.keywords:
+            name = by_keyword.get(keyword.name)
+            if name is None:
+                hint = did_you_mean(keyword.name, by_keyword) or f"; arguments: {self._signature()}"
+                message = f'{self._call.name} has no argument "{keyword.name}"{hint}'
+                self._faults.add(keyword.place, message)
+            elif name in self._given:
+                message = f'"{keyword.name}" is given twice: by its position, and here by name'
+                self._faults.add(keyword.place, message)
+            else:
+                self._given[name] = (keyword.value.place, keyword.value)
+
+    def _convert(self, name: str) -> Any:
+        place, value = self._given[name]
+        field = self._fields[name]
+        try:
+            converted = convert(value, inspect.type_info(field.type), self._bind_nested)
+            # Constraints such as ge, pattern and length are msgspec's to check.
+            return msgspec.convert(converted, field.type)
+        except Mismatch as error:
+            if error.nested is not None:
+                self._faults.extend(error.nested)
+            else:
+                self._faults.add(error.place, f"{self._call.name}, {field.encode_name}: {error}")
+        except msgspec.ValidationError as error:
+            why = str(error).partition(" - at ")[0]
+            message = f"{self._call.name}, {field.encode_name}: {print_value(value)} was given; {why}"
+            self._faults.add(place, message)
+        return None
+
+    def _bind_nested(self, call: Call, config: type[msgspec.Struct]) -> msgspec.Struct:
+        tag = config.__struct_config__.tag
+        if tag is not None and tag != call.name:
+            raise Mismatch(call.place, f"the function {call.name} was given; wanted is {tag}")
+        faults = Faults()
+        bound = _Binder(call, config, faults).bind()
+        if bound is None:
+            raise Mismatch(call.place, "", nested=faults)
+        return bound
+
+    def _signature(self) -> str:
+        return ", ".join(
+            field.encode_name if field.required else f"[{field.encode_name}]"
+            for field in self._fields.values()
+        )
+
+
+def _is_list(annotation: Any) -> bool:
+    wanted = inspect.type_info(annotation)
+    if isinstance(wanted, inspect.Metadata):
+        wanted = wanted.type
+    return isinstance(wanted, inspect.ListType | inspect.VarTupleType)

@@ -1,0 +1,128 @@
+"""What a flow file says, as values that compare by meaning: places do not take part. [pure]"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias
+
+from qanat.errors import Place
+from qanat.flow.units import DURATION_NS, SIZE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlace(Place):
+    """A place that remembers the line it is on, so that whoever finds a fault later can still show it."""
+
+    source_line: str = field(default="", compare=False, repr=False)
+
+
+NOWHERE = SourcePlace(1, 1, "<built>")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string, escapes resolved."""
+
+    value: str
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A whole number without a unit, within 64 bits."""
+
+    value: int
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A finite number with a fraction or an exponent."""
+
+    value: float
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """`true` or `false`."""
+
+    value: bool
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """An amount of time as it was written: `90s` stays 90 seconds. `unit` is a key of `units.DURATION_NS`."""
+
+    amount: Decimal
+    unit: str
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def seconds(self) -> float:
+        return float(self.amount * DURATION_NS[self.unit] / 1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """An amount of data as it was written. `unit` is a key of `units.SIZE_BYTES`."""
+
+    amount: Decimal
+    unit: str
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def bytes(self) -> Decimal:
+        """Exact, so that a fraction of a byte can be refused."""
+        return self.amount * SIZE_BYTES[self.unit]
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of values."""
+
+    values: tuple[Value, ...]
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """`name=value`; `place` is the name's."""
+
+    name: str
+    value: Value
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A component, or a function as an argument; `name` and `name()` are the same."""
+
+    name: str
+    positional: tuple[Value, ...] = ()
+    keywords: tuple[Keyword, ...] = ()
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+Value: TypeAlias = Text | Integer | Real | Boolean | Duration | Size | Items | Call
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalNode:
+    """`name : source | channel | sink ;` where the channel may be missing."""
+
+    name: str
+    source: Call
+    sink: Call
+    channel: Call | None = None
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The logical nodes of one text, in its order, with distinct names."""
+
+    nodes: tuple[LogicalNode, ...]
+    path: str = field(default="<flow>", compare=False)

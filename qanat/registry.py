@@ -1,0 +1,78 @@
+"""Finding components by the name that flows use, through entry points; only what is asked for is imported.
+
+A component is one line of a distribution's metadata, ours as well as a third party's:
+
+    [project.entry-points."qanat.sources"]
+    tail = "agent.sources.tail:Tail"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import metadata
+from typing import Any, TypeVar
+
+from qanat.component import Component, Sink, Source
+from qanat.errors import ConfigError
+from qanat.flow.faults import did_you_mean
+
+SOURCES = "qanat.sources"
+SINKS = "qanat.sinks"
+COMMANDS = "qanat.commands"
+
+C = TypeVar("C", bound=Component)
+
+
+def names(group: str) -> list[str]:
+    """The names of a group (`SOURCES`, ...), sorted; nothing is imported."""
+    return sorted({entry.name for entry in entries(group)})
+
+
+def entries(group: str) -> Iterable[metadata.EntryPoint]:
+    """The entry points of a group."""
+    return metadata.entry_points(group=group)
+
+
+def source(name: str) -> type[Source]:
+    """The source that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
+    return _component(SOURCES, "source", name, Source)
+
+
+def sink(name: str) -> type[Sink]:
+    """The sink that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
+    return _component(SINKS, "sink", name, Sink)
+
+
+def _component(group: str, kind: str, name: str, base: type[C]) -> type[C]:
+    entry = _entry(group, kind, name)
+    try:
+        found = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f'the {kind} "{name}" ({entry.value}) could not be imported: {error}; '
+            "install what it needs, perhaps an extra of its distribution"
+        ) from error
+    if not _usable(found, base):
+        raise ConfigError(
+            f'the {kind} "{name}" ({entry.value}) is not a subclass of {base.__module__}.{base.__name__} '
+            "with a Config; its author has to change that"
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _usable(found: Any, base: type[Component]) -> bool:
+    return isinstance(found, type) and issubclass(found, base) and hasattr(found, "Config")
+
+
+def _entry(group: str, kind: str, name: str) -> metadata.EntryPoint:
+    # A distribution may be found twice on the path (installed, and its checkout); the same target is no conflict.
+    found = {entry.value: entry for entry in entries(group) if entry.name == name}
+    if not found:
+        known = names(group)
+        hint = did_you_mean(name, known)
+        raise ConfigError(f'there is no {kind} "{name}"{hint}; there are: {", ".join(known) or "none"}')
+    if len(found) > 1:
+        raise ConfigError(
+            f'the {kind} "{name}" is provided more than once: {", ".join(sorted(found))}; uninstall all but one'
+        )
+    return next(iter(found.values()))

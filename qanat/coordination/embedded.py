@@ -22,8 +22,8 @@ T = TypeVar("T")
 class EmbeddedStore:
     """A `Store` in the file `path`, opened by the first call.
 
-    *Thread*: any event loop may use it; SQLite is touched by one thread of its own. A forked child can't use it.
-    A cancelled `multi` may still be applied.
+    *Thread*: any event loop may use it; SQLite is touched by one thread of its own. A forked child can't
+    use it. A cancelled `multi` may still be applied.
     """
 
     def __init__(self, path: Path, *, busy_s_max: float = BUSY_S_MAX) -> None:

@@ -17,8 +17,8 @@ _LOOK_S = 0.001
 class FileLock:
     """A lock on `path`, which is created. *Thread*: one at a time. *Blocking*: up to `wait_s_max` to get it.
 
-    `flock` itself can't time out, and a holder that is stopped must not stop everybody, so a waiter looks again
-    and again.
+    `flock` itself can't time out, and a holder that is stopped must not stop everybody, so a waiter looks
+    again and again.
     """
 
     def __init__(self, path: Path, *, wait_s_max: float) -> None:

@@ -34,8 +34,8 @@ def name_of(path: str) -> str:
 def check_request(ops: Sequence[Op]) -> None:
     """Raises PermanentError when the request is larger than a store takes, ValueError when it makes no sense.
 
-    The limit is on the whole request, paths included, because that is what ZooKeeper's limit is on: what works
-    with the embedded store works with an ensemble.
+    The limit is on the whole request, paths included, because that is what ZooKeeper's limit is on: what
+    works with the embedded store works with an ensemble.
     """
     size = 0
     for op in ops:
@@ -50,5 +50,5 @@ def check_request(ops: Sequence[Op]) -> None:
         largest = max(ops, key=lambda op: len(getattr(op, "value", b"")))
         raise PermanentError(
             f"a request to the coordination store has {size} bytes, limit {VALUE_BYTES_MAX}; its largest part"
-            f" is {type(largest).__name__} of {largest.path}. Split the value over several nodes, or the request."
+            f" is {type(largest).__name__} of {largest.path}. Split the value, or the request."
         )

@@ -13,8 +13,8 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _ENVIRONMENT = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT}
 
-# A COMMIT that fails so has written no commit frame: SQLite reports a full disk for the write that did not fit, and
-# the commit frame is the last thing it writes.
+# A COMMIT that fails so has written no commit frame: SQLite reports a full disk for the write that did not
+# fit, and the commit frame is the last thing it writes.
 _NOTHING_COMMITTED = _BUSY | {sqlite3.SQLITE_FULL}
 
 
@@ -29,7 +29,8 @@ def keeps_connection(error: sqlite3.Error) -> bool:
 
 
 def explain(error: sqlite3.Error | OSError, doing: str, path: Path, *, committing: bool) -> Exception:
-    """Our error for `error`, which stopped `doing` on the store at `path`; our own bugs come back unchanged."""
+    """Our error for `error`, which stopped `doing` on the store at `path`; our own bugs come back
+    unchanged."""
     said = f"cannot {doing}, coordination store {path}: {error}"
     if isinstance(error, OSError):
         advice = (
@@ -39,8 +40,8 @@ def explain(error: sqlite3.Error | OSError, doing: str, path: Path, *, committin
     code = _code(error)
     if code in _CORRUPT:
         return CorruptError(
-            f"{said}; stop every program that uses it, then restore the file and its -wal from a backup, or move"
-            " both away: positions then come from the agents' own state, and events may be stored twice"
+            f"{said}; stop every program that uses it, then restore the file and its -wal from a backup, or"
+            " move both away: positions then come from the agents' own state, and events may be stored twice"
         )
     if committing and code not in _NOTHING_COMMITTED:
         return OutcomeUnknownError(f"{said}; it may or may not have been committed: sync, read, then repeat")

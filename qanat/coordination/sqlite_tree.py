@@ -3,11 +3,13 @@
 How it keeps its promises:
 
 * WAL mode with `synchronous=FULL`: a commit returns after its frames were synced.
-* Every write transaction and every checkpoint holds an advisory lock (`<file>-lock`). Waiting for it takes steps of
-  1 ms, where SQLite's own busy handler sleeps up to 100 ms; and it keeps a checkpoint from running beside a commit,
-  which before SQLite 3.51.3 can lose committed pages (https://sqlite.org/wal.html#walresetbug).
-* Every connection begins with a commit of its own. A process killed between writing and syncing its frames leaves
-  a transaction that the next process sees, though a power failure could still take it back; a sync covers it.
+* Every write transaction and every checkpoint holds an advisory lock (`<file>-lock`). Waiting for it takes
+  steps of 1 ms, where SQLite's own busy handler sleeps up to 100 ms; and it keeps a checkpoint from running
+  beside a commit, which before SQLite 3.51.3 can lose committed pages
+  (https://sqlite.org/wal.html#walresetbug).
+* Every connection begins with a commit of its own. A process killed between writing and syncing its frames
+  leaves a transaction that the next process sees, though a power failure could still take it back; a sync
+  covers it.
 * After a COMMIT with unknown outcome, `sync` does the same: it settles the log, or says that it can't.
 """
 
@@ -24,21 +26,23 @@ from qanat.coordination.filelock import FileLock
 from qanat.coordination.request import ROOT, check_path, check_request, name_of, parent_of
 from qanat.coordination.sqlite_errors import explain, keeps_connection
 from qanat.coordination.store import Check, Conflict, Create, Delete, Node, Op, Set
-from qanat.errors import ConfigError, CorruptError, OutcomeUnknownError
+from qanat.errors import ConfigError, CorruptError, NotConnectedError, OutcomeUnknownError
 
 APPLICATION_ID = 0x51414E54  # "QANT": tells our files from other SQLite databases
 SCHEMA_VERSION = 1
 
-# How long one call waits for other processes. A commit takes a millisecond; who waits longer waits for a process
-# that is stopped.
+# How long one call waits for other processes. A commit takes a millisecond; who waits longer waits for a
+# process that is stopped.
 BUSY_S_MAX = 5.0
 
-# Log bytes written by this process after which a checkpoint is due: at 20 commits a second of two pages each that
-# is every ten seconds, and recovery reads such a log in milliseconds. Measured: a commit takes 0.6 ms while the log
-# grows, and 0.35 ms when it overwrites, which it does after the first checkpoint because the file keeps its length.
+# Log bytes written by this process after which a checkpoint is due: at 20 commits a second of two pages
+# each that is every ten seconds, and recovery reads such a log in milliseconds. Measured: a commit takes
+# 0.6 ms while the log grows, and 0.35 ms when it overwrites, which it does after the first checkpoint
+# because the file keeps its length.
 CHECKPOINT_BYTES = 2 << 20
 
-# Log bytes that one operation costs, besides its value: a leaf page, perhaps an index page, and their headers.
+# Log bytes that one operation costs, besides its value: a leaf page, perhaps an index page, and their
+# headers.
 _OPERATION_LOG_BYTES = 8 << 10
 
 _SCHEMA = (
@@ -54,14 +58,22 @@ _SCHEMA = (
 
 
 class SqliteTree:
-    """Versioned nodes in `path`. Opens at the first call, and again after an error that may hurt the connection.
+    """Versioned nodes in `path`. Opens at the first call, and again after an error that may hurt the
+    connection.
 
     *Thread*: all calls from one. *Blocking*: a disk sync for `apply`; `busy_s_max` when others hold the file.
     Raises NotConnectedError (nothing was done), OutcomeUnknownError (from `apply`), CorruptError.
     """
 
-    def __init__(self, path: Path, *, busy_s_max: float = BUSY_S_MAX) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_s_max: float = BUSY_S_MAX,
+        connection: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
         self.path = path
+        self._connection = connection  # tests pass one that fails
         self._busy_s_max = busy_s_max
         self._lock = FileLock(Path(f"{path}-lock"), wait_s_max=busy_s_max)
         self._db: sqlite3.Connection | None = None
@@ -155,31 +167,48 @@ class SqliteTree:
         self._in_doubt = False  # its frames lie where those in doubt were, or after them; both are synced
 
     def _pass_barrier(self, db: sqlite3.Connection) -> None:
-        with self._lock:
-            db.execute("BEGIN IMMEDIATE")
-            db.execute("UPDATE barrier SET passed = passed + 1")
-            self._commit(db)
+        try:
+            with self._lock:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("UPDATE barrier SET passed = passed + 1")
+                self._commit(db)
+        except OutcomeUnknownError as error:
+            self._drop()
+            raise NotConnectedError(f"could not settle the log, did nothing else: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
-            _create_private(self.path)
-            with self._lock:
-                self._identity = _identity(self.path)
-                self._db = _connect(self.path, self._busy_s_max)
-                _prepare(self._db, self.path)
-            self._pass_barrier(self._db)
+            self._db = self._connect()
         elif _identity(self.path) != self._identity:
             raise CorruptError(
-                f"coordination store {self.path} was deleted or replaced while in use; stop every program that uses"
-                " it, put the file back (or accept that positions are lost), and start them again"
+                f"coordination store {self.path} was deleted or replaced while in use; stop every program"
+                " that uses it, put the file back (or accept that positions are lost), and start them again"
             )
         return self._db
+
+    def _connect(self) -> sqlite3.Connection:
+        _create_private(self.path)
+        self._identity = _identity(self.path)
+        # mode=rw: a file that vanishes in between is an error, not a new database that everybody can read.
+        uri = f"file:{quote(str(self.path))}?mode=rw"
+        db = sqlite3.connect(
+            uri, uri=True, timeout=self._busy_s_max, isolation_level=None, factory=self._connection
+        )
+        try:
+            with self._lock:
+                _prepare(db, self.path)
+            self._pass_barrier(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
 
 def _create_private(path: Path) -> None:
     """An empty file that only its owner reads, in a directory that lists it even after a power failure.
 
-    Never opens a file that exists: closing it again would drop the locks of this process's other connections."""
+    Never opens a file that exists: closing it again would drop the locks of this process's other
+    connections."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -188,9 +217,9 @@ def _create_private(path: Path) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
-    except FileExistsError:
-        return
     except OSError as error:
+        if isinstance(error, FileExistsError) and path.is_file():
+            return
         raise explain(error, "create", path, committing=False) from error
 
 
@@ -200,12 +229,6 @@ def _identity(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return status.st_dev, status.st_ino
-
-
-def _connect(path: Path, busy_s_max: float) -> sqlite3.Connection:
-    # mode=rw: a file that vanishes between creation and here is an error, not a new world-readable database.
-    uri = f"file:{quote(str(path))}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=busy_s_max, isolation_level=None)
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:

@@ -1,8 +1,8 @@
 """The coordination store: a small tree of versioned values, the one place where the cluster agrees.
 
 Two implementations pass the same contract tests: `embedded.py` (SQLite, one machine) and `zookeeper.py`.
-Paths are absolute, `/`-separated, without a trailing slash. Versions start at 0 and grow by 1 with each set; a znode deleted
-and created again starts at 0, so nothing that is compared by version is ever deleted.
+Paths are absolute, `/`-separated, without a trailing slash. Versions start at 0 and grow by 1 with each
+set; a znode deleted and created again starts at 0, so nothing that is compared by version is ever deleted.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ Op = Check | Create | Set | Delete
 
 
 class Conflict(Exception):
-    """A multi was refused, and nothing of it happened. `index` is the first operation that failed, `path` its path."""
+    """A multi was refused, and nothing of it happened. `index` is the first operation that failed, `path`
+    its path."""
 
     def __init__(self, index: int, path: str, reason: str) -> None:
         super().__init__(f"operation {index} on {path}: {reason}")
@@ -70,8 +71,9 @@ class Conflict(Exception):
 class Store(Protocol):
     """Versioned get and set, atomic multi.
 
-    Every method may raise NotConnectedError (nothing was done); `multi` may raise OutcomeUnknownError as well (it may have
-    been applied, now or later: `sync`, read, decide). "Does not exist" is None, never an error.
+    Every method may raise NotConnectedError (nothing was done); `multi` may raise OutcomeUnknownError as
+    well (it may have been applied, now or later: `sync`, read, decide). "Does not exist" is None, never an
+    error.
     """
 
     async def get(self, path: str) -> Node | None:
@@ -84,7 +86,8 @@ class Store(Protocol):
         """Names (not paths) of the children, sorted; empty when the node does not exist."""
 
     async def multi(self, ops: Sequence[Op]) -> None:
-        """All of them or none, atomically and durably. Raises Conflict, NotConnectedError, OutcomeUnknownError."""
+        """All of them or none, atomically and durably. Raises Conflict, NotConnectedError,
+        OutcomeUnknownError."""
 
     async def sync(self, path: str) -> None:
         """Reads that follow see everything that was committed before this call."""

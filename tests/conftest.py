@@ -1,0 +1,115 @@
+"""What every test gets: a check for what it leaves behind, and the hypothesis profile.
+
+`QANAT_HYPOTHESIS=thorough` looks at many random examples; the default at the same few each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, settings
+
+T = TypeVar("T")
+
+# How long a thread or a child may take to end after its test: a bounded poll, paid only by a test that leaks.
+LEAK_GRACE_S = 3.0
+
+# A test that never ends its loop's work fails with its name, long before pytest-timeout ends the whole run.
+RUN_S_MAX = 60.0
+
+_TOO_SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile(
+    "ci", derandomize=True, max_examples=50, deadline=None, database=None, suppress_health_check=_TOO_SLOW
+)
+settings.register_profile(
+    "thorough", max_examples=2000, deadline=None, print_blob=True, suppress_health_check=_TOO_SLOW
+)
+settings.load_profile(os.environ.get("QANAT_HYPOTHESIS", "ci"))
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Run a coroutine to its end on a loop of its own: `run(store.get("/a"))`."""
+
+    def runner(coroutine: Coroutine[Any, Any, T], *, timeout_s: float = RUN_S_MAX) -> T:
+        return asyncio.run(asyncio.wait_for(coroutine, timeout_s), debug=False)
+
+    return runner
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Call it for a TCP port on 127.0.0.1 that nobody uses now."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything under tests/chaos is marked so."""
+    chaos = Path(__file__).parent / "chaos"
+    for item in items:
+        if item.path.is_relative_to(chaos):
+            item.add_marker(pytest.mark.chaos)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread or a child process behind; end the child, so that only it fails."""
+    threads, children = _threads(), _children()
+    yield
+    deadline_s = time.monotonic() + LEAK_GRACE_S
+    while _left(threads, children) and time.monotonic() < deadline_s:
+        gc.collect()
+        time.sleep(0.01)
+    left = _left(threads, children)
+    for pid in _children() - children:
+        child = psutil.Process(pid)
+        child.kill()
+        child.wait(LEAK_GRACE_S)
+    assert not left, f"left behind: {', '.join(left)}"
+
+
+def _left(threads: set[threading.Thread], children: set[int]) -> list[str]:
+    new_threads = [f"thread {thread.name}" for thread in _threads() - threads]
+    return new_threads + [f"process {pid}" for pid in _children() - children]
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if not thread.daemon}
+
+
+def _children() -> set[int]:
+    """Process ids of our children; a zombie that nobody waited for is one too.
+
+    Read from /proc because it is done twice a test: psutil looks at every process of the machine for it.
+    """
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread just ended
+            found.update(map(int, (task / "children").read_text().split()))
+    return {pid for pid in found if not _is_helper(pid)}
+
+
+def _is_helper(pid: int) -> bool:
+    """A process that multiprocessing keeps for the whole run."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True  # gone
+    return b"multiprocessing.resource_tracker" in command or b"multiprocessing.forkserver" in command

@@ -35,12 +35,12 @@ def entries(group: str) -> Iterable[metadata.EntryPoint]:
 
 def source(name: str) -> type[Source]:
     """The source that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
-    return _component(SOURCES, "source", name, Source)
+    return _component(SOURCES, "source", name, Source)  # type: ignore[type-abstract]
 
 
 def sink(name: str) -> type[Sink]:
     """The sink that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
-    return _component(SINKS, "sink", name, Sink)
+    return _component(SINKS, "sink", name, Sink)  # type: ignore[type-abstract]
 
 
 def _component(group: str, kind: str, name: str, base: type[C]) -> type[C]:
@@ -65,14 +65,15 @@ def _usable(found: Any, base: type[Component]) -> bool:
 
 
 def _entry(group: str, kind: str, name: str) -> metadata.EntryPoint:
-    # A distribution may be found twice on the path (installed, and its checkout); the same target is no conflict.
+    # A distribution may be on the path twice (installed, and its checkout): the same target is no conflict.
     found = {entry.value: entry for entry in entries(group) if entry.name == name}
     if not found:
         known = names(group)
         hint = did_you_mean(name, known)
         raise ConfigError(f'there is no {kind} "{name}"{hint}; there are: {", ".join(known) or "none"}')
     if len(found) > 1:
+        targets = ", ".join(sorted(found))
         raise ConfigError(
-            f'the {kind} "{name}" is provided more than once: {", ".join(sorted(found))}; uninstall all but one'
+            f'the {kind} "{name}" is provided more than once ({targets}): uninstall all but one'
         )
     return next(iter(found.values()))

@@ -1,7 +1,7 @@
 """From a component's arguments in a flow to its typed configuration. [pure]
 
-Positional arguments go to the fields in their order (`kw_only` fields have none); a field that is a list takes all the
-positional arguments that remain, so `tail("a", "b")` fills `paths: list[str]`. Keywords go by name.
+Positional arguments go to the fields in their order (`kw_only` fields have none); a field that is a list takes
+all the positional arguments that remain, so `tail("a", "b")` fills `paths: list[str]`. Keywords go by name.
 """
 
 from __future__ import annotations
@@ -114,10 +114,8 @@ class _Binder:
         return bound
 
     def _signature(self) -> str:
-        return ", ".join(
-            field.encode_name if field.required else f"[{field.encode_name}]"
-            for field in self._fields.values()
-        )
+        fields = self._fields.values()
+        return ", ".join(f.encode_name if f.required else f"[{f.encode_name}]" for f in fields)
 
 
 def _is_list(annotation: Any) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -72,10 +70,7 @@ def describe(wanted: inspect.Type) -> str:
     """What to write for a field of this type."""
     match wanted:
         case inspect.Metadata():
-            unit = (wanted.extra or {}).get("unit")
-            return {"s": "a duration such as 30s or 10m", "bytes": "a size such as 64MiB"}.get(
-                unit, describe(wanted.type)
-            )
+            return _UNITS.get((wanted.extra or {}).get("unit", ""), describe(wanted.type))
         case inspect.UnionType():
             return " or ".join(describe(t) for t in wanted.types if not isinstance(t, inspect.NoneType))
         case inspect.ListType() | inspect.VarTupleType():
@@ -87,6 +82,8 @@ def describe(wanted: inspect.Type) -> str:
         case _:
             return _SIMPLE.get(type(wanted), "another type of value")
 
+
+_UNITS = {"s": "a duration such as 30s or 10m", "bytes": "a size such as 64MiB"}
 
 _SIMPLE: dict[type, str] = {
     inspect.StrType: 'a string in quotes ("...")',
@@ -104,6 +101,10 @@ def _one_of(choices: Any) -> str:
 
 def _refuse(value: Value, wanted: str) -> Mismatch:
     return Mismatch(value.place, f"{_kind(value)} was given; wanted is {wanted}")
+
+
+def _is_bare_name(value: Value) -> bool:
+    return isinstance(value, Call) and not value.positional and not value.keywords
 
 
 def _kind(value: Value) -> str:
@@ -179,8 +180,10 @@ def _scalar(value: Value, wanted: inspect.Type) -> Any:
             return value.value
         case inspect.BytesType(), Text():
             return value.value.encode()
-        case (inspect.IntType(), Integer()) | (inspect.FloatType(), Integer() | Real()):
+        case inspect.IntType(), Integer():
             return value.value
+        case inspect.FloatType(), Integer() | Real():
+            return float(value.value)
         case inspect.BoolType(), Boolean():
             return value.value
         case inspect.IntType() | inspect.FloatType(), Duration() | Size():
@@ -189,16 +192,3 @@ def _scalar(value: Value, wanted: inspect.Type) -> Any:
             raise _refuse(value, f'a string: put it in quotes, "{value.name}"')
         case _:
             raise _refuse(value, describe(wanted))
-
-
-def value_of(default: Any) -> str:
-    """A field's default, as it could be written in a flow; for messages and reference pages."""
-    if isinstance(default, enum.Enum):
-        return str(default.value)
-    if isinstance(default, bool):
-        return "true" if default else "false"
-    if isinstance(default, str):
-        return print_value(Text(default))
-    if isinstance(default, Decimal | int | float):
-        return str(default)
-    return "none" if default is None else str(default)

@@ -17,30 +17,34 @@ PAYLOAD_FORM_LINES: PayloadForm
 PAYLOAD_FORM_COLUMNS: PayloadForm
 
 class ToCollector(_message.Message):
-    __slots__ = ("hello", "open", "batch", "retire")
+    __slots__ = ("hello", "open", "batch", "retire", "release")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     RETIRE_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     open: OpenStreams
     batch: Batch
     retire: RetireStreams
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., open: _Optional[_Union[OpenStreams, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., retire: _Optional[_Union[RetireStreams, _Mapping]] = ...) -> None: ...
+    release: Release
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., open: _Optional[_Union[OpenStreams, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., retire: _Optional[_Union[RetireStreams, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ...) -> None: ...
 
 class ToAgent(_message.Message):
-    __slots__ = ("welcome", "opened", "ack", "rewind", "fenced")
+    __slots__ = ("welcome", "opened", "ack", "rewind", "fenced", "released")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     OPENED_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     REWIND_FIELD_NUMBER: _ClassVar[int]
     FENCED_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     opened: Opened
     ack: Ack
     rewind: Rewind
     fenced: Fenced
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., fenced: _Optional[_Union[Fenced, _Mapping]] = ...) -> None: ...
+    released: Released
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., fenced: _Optional[_Union[Fenced, _Mapping]] = ..., released: _Optional[_Union[Released, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "sender", "instance", "instance_epoch")
@@ -167,3 +171,11 @@ class Fenced(_message.Message):
     instance_epoch: int
     instance: str
     def __init__(self, instance_epoch: _Optional[int] = ..., instance: _Optional[str] = ...) -> None: ...
+
+class Release(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Released(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -1,0 +1,289 @@
+"""The sender: delivers the streams of one source to the first reachable collector of a chain [pure].
+
+Theory of operation. A sender is in one of these phases:
+
+    BACKOFF     waiting before the next attempt
+    CONNECTING  a connection is being made and the hello answered
+    STREAMING   batches flow
+    HANDOVER    nothing more is read until all that was sent is acked
+    RELEASING   the collector was asked to release the claim, so that the next one need not fence it
+    HALTED      another process of this sender is newer; nothing more is done
+
+It keeps no data. The source can be read again from any position that is not acked, so the core only tracks, for each
+stream, what was sent and what was acked, and answers every surprise by seeking:
+
+* a batch goes out only if `batch.start == next`; otherwise it is thrown away and the source told to seek to `next`;
+* on a rewind, and on every new connection, `next` is what the collector said;
+* at most `window_bytes` are sent and not acked.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qanat.delivery.sender_messages import (
+    Acked,
+    Acknowledge,
+    Close,
+    Command,
+    Connect,
+    Connected,
+    Disconnected,
+    Event,
+    FencedOff,
+    Finished,
+    FirstIsHealthy,
+    Found,
+    Halt,
+    OpenedAt,
+    Pause,
+    Recover,
+    ReleaseDone,
+    Rewound,
+    Seek,
+    SendHello,
+    SendOpen,
+    SendRead,
+    SendRelease,
+    SendRetire,
+    Started,
+    WaitOver,
+    WasRead,
+    Welcomed,
+)
+
+
+class Phase(enum.Enum):
+    """What the sender is doing; see the module's theory of operation."""
+
+    BACKOFF = "backoff"
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    HANDOVER = "handover"
+    RELEASING = "releasing"
+    HALTED = "halted"
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One stream: `acked <= next`; `sent` holds (end, payload bytes) of batches between them, oldest first."""
+
+    acked: int
+    next: int | None = None  # None: not opened on this connection
+    end: int | None = None  # known once finished
+    sent: deque[tuple[int, int]] = field(default_factory=deque)
+
+
+class SenderCore:
+    """One sender's protocol state. `destinations` is the chain, preferred first."""
+
+    def __init__(self, sender: str, instance: str, destinations: tuple[str, ...]) -> None:
+        if not destinations:
+            raise ValueError(f"sender {sender!r} has no destination")
+        self.sender = sender
+        self.instance = instance
+        self.destinations = destinations
+        self.phase = Phase.BACKOFF
+        self.destination = 0
+        self.inflight_bytes = 0
+        self.rewinds = 0
+        self.failovers = 0
+        self._streams: dict[str, _Stream] = {}
+        self._instance_epoch = 0
+        self._connection = 0
+        self._window_bytes = 0
+        self._attempt = 0
+        self._welcomed = False
+
+    @property
+    def credit_bytes(self) -> int:
+        """Payload bytes that may be read and sent now."""
+        if self.phase is not Phase.STREAMING or not self._welcomed:
+            return 0
+        return self._window_bytes - self.inflight_bytes
+
+    @property
+    def is_drained(self) -> bool:
+        """Nothing that was sent is waiting for its ack."""
+        return self.inflight_bytes == 0
+
+    def positions(self) -> dict[str, tuple[int, int | None]]:
+        """(acked, next) of each stream."""
+        return {name: (stream.acked, stream.next) for name, stream in self._streams.items()}
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one event in, give the commands that follow from it."""
+        if self.phase is Phase.HALTED:
+            return []
+        match event:
+            case Started():
+                return [Pause(self._attempt)]
+            case WaitOver():
+                return (
+                    self._connect() if self.phase is Phase.BACKOFF and event.attempt == self._attempt else []
+                )
+            case Found():
+                return self._found(event)
+            case Finished():
+                return self._finished(event)
+            case WasRead():
+                return self._was_read(event)
+            case FirstIsHealthy():
+                return self._hand_over()
+        if event.connection != self._connection or self.phase is Phase.BACKOFF:
+            return []  # an echo of a connection that was given up
+        match event:
+            case Connected():
+                return [SendHello(event.connection, self.sender, self.instance, self._instance_epoch)]
+            case Welcomed():
+                return self._on_welcome(event)
+            case OpenedAt():
+                return self._resume(event.positions)
+            case Rewound():
+                self.rewinds += 1
+                return self._resume(event.positions)
+            case Acked():
+                return self._acked(event)
+            case Disconnected() | ReleaseDone():
+                return self._disconnected(event)
+            case FencedOff():
+                return self._fenced(event)
+
+    def _connect(self) -> list[Command]:
+        self._connection += 1
+        self._welcomed = False
+        self.phase = Phase.CONNECTING
+        return [Connect(self._connection, self.destinations[self.destination])]
+
+    def _on_welcome(self, event: Welcomed) -> list[Command]:
+        self._instance_epoch = event.instance_epoch
+        self._window_bytes = event.window_bytes
+        self._welcomed = True
+        self.phase = Phase.STREAMING
+        commands: list[Command] = [Recover(event.committed)]
+        for name, position in event.committed.items():
+            if name in self._streams:
+                self._streams[name].acked = max(self._streams[name].acked, position)
+        commands += self._retire(event.committed)
+        if self._streams:
+            proposals = {name: stream.acked for name, stream in self._streams.items()}
+            commands.append(SendOpen(self._connection, proposals))
+        return commands
+
+    def _found(self, event: Found) -> list[Command]:
+        if event.stream in self._streams:
+            return []
+        self._streams[event.stream] = _Stream(acked=event.position)
+        if self.phase is Phase.STREAMING and self._welcomed:
+            return [SendOpen(self._connection, {event.stream: event.position})]
+        return []
+
+    def _finished(self, event: Finished) -> list[Command]:
+        stream = self._streams.get(event.stream)
+        if stream is None:
+            return []
+        stream.end = event.end
+        return self._retire([event.stream])
+
+    def _resume(self, positions: Mapping[str, int]) -> list[Command]:
+        """Opened and rewind are the same: `next` is what the collector says, and the source goes there."""
+        commands: list[Command] = []
+        for name, position in positions.items():
+            stream = self._streams.get(name)
+            if stream is None:
+                continue
+            stream.next = position  # received, perhaps not committed: `acked` stays
+            self._forget_sent(stream, beyond=position)
+            commands.append(Seek(name, position))
+        return commands
+
+    def _forget_sent(self, stream: _Stream, *, beyond: int) -> None:
+        while stream.sent and stream.sent[-1][0] > beyond:
+            self.inflight_bytes -= stream.sent.pop()[1]
+
+    def _was_read(self, event: WasRead) -> list[Command]:
+        stream = self._streams.get(event.stream)
+        if stream is None or stream.next is None or self.phase is not Phase.STREAMING:
+            return []  # read before a disconnection or a handover; it will be read again
+        if event.start != stream.next:
+            return [Seek(event.stream, stream.next)]  # read before a rewind
+        stream.next = event.end
+        stream.sent.append((event.end, event.payload_bytes))
+        self.inflight_bytes += event.payload_bytes
+        return [SendRead(self._connection)]
+
+    def _acked(self, event: Acked) -> list[Command]:
+        for name, position in event.positions.items():
+            stream = self._streams.get(name)
+            if stream is None:
+                continue
+            stream.acked = max(stream.acked, position)
+            while stream.sent and stream.sent[0][0] <= position:
+                self.inflight_bytes -= stream.sent.popleft()[1]
+        commands: list[Command] = [Acknowledge(event.positions)]
+        commands += self._retire(event.positions)
+        return commands + self._release_when_drained()
+
+    def _retire(self, names: Mapping[str, int] | list[str]) -> list[Command]:
+        """Forget streams that are finished and wholly acked; the source is told, the collector too."""
+        done: dict[str, int] = {}
+        for name in names:
+            stream = self._streams.get(name)
+            if stream is not None and stream.end is not None and stream.acked >= stream.end:
+                done[name] = stream.acked
+        if not done:
+            return []
+        for name in done:
+            self._forget_sent(self._streams.pop(name), beyond=-1)
+        return [Acknowledge(done), SendRetire(self._connection, tuple(done))]
+
+    def _hand_over(self) -> list[Command]:
+        if self.phase is not Phase.STREAMING or self.destination == 0:
+            return []
+        self.phase = Phase.HANDOVER
+        return self._release_when_drained()
+
+    def _release_when_drained(self) -> list[Command]:
+        if self.phase is Phase.HANDOVER and self.is_drained:
+            self.phase = Phase.RELEASING
+            return [SendRelease(self._connection)]
+        return []
+
+    def _disconnected(self, event: Disconnected | ReleaseDone) -> list[Command]:
+        """On to the next collector; after a handover back to the first."""
+        connection = self._connection
+        worked = self._welcomed  # a collector that held our claim starts a new series of attempts
+        self._reset_connection()
+        if isinstance(event, ReleaseDone):
+            self.destination = 0
+            self._attempt = 0
+        else:
+            self.destination = (self.destination + 1) % len(self.destinations)
+            self._attempt = 1 if worked else self._attempt + 1
+        self.failovers += len(self.destinations) > 1
+        return [Close(connection), Pause(self._attempt)]
+
+    def _reset_connection(self) -> None:
+        self.phase = Phase.BACKOFF
+        self._welcomed = False
+        self._connection += 1  # nothing that the old one still says is heard
+        self.inflight_bytes = 0
+        for stream in self._streams.values():
+            stream.next = None
+            stream.sent.clear()
+
+    def _fenced(self, event: FencedOff) -> list[Command]:
+        connection = self._connection
+        self._reset_connection()
+        self.phase = Phase.HALTED
+        return [
+            Close(connection),
+            Halt(
+                f"another process is sending as {self.sender!r} (instance {event.instance}, epoch "
+                f"{event.instance_epoch}; this is instance {self.instance}, epoch {self._instance_epoch}): the later "
+                "one wins and this one stops. Give each agent a name and a state directory of its own."
+            ),
+        ]

@@ -1,0 +1,74 @@
+"""How the receiver waits: procedures that ask for steps [pure].
+
+A procedure is a generator. It yields a `Step` (read the store, sync the disk, wait) and is resumed with what came of it: the
+result, or one of the errors of `qanat.errors` thrown at the `yield`. Several run side by side in one core; between two
+steps of one, others may change the core's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from qanat.coordination.store import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Read these nodes, after a `sync` when `fresh`; gives list[Node | None]."""
+
+    paths: tuple[str, ...]
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Multi:
+    """Apply atomically; gives None, or throws Conflict, NotConnectedError, OutcomeUnknownError."""
+
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Pause this procedure; `attempt` > 0 asks for a jittered backoff that grows with it, up to `seconds`."""
+
+    seconds: float
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOpen:
+    """Recover the sink from the last committed token."""
+
+    token: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPrepare:
+    """Cut the transaction after everything appended so far; gives the token."""
+
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSync:
+    """Make durable what the last prepare cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPublish:
+    """Make visible what this committed token says."""
+
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SinkDiscard:
+    """Undo everything beyond this committed token."""
+
+    token: bytes | None
+
+
+Step = Get | Multi | Wait | SinkOpen | SinkPrepare | SinkSync | SinkPublish | SinkDiscard
+Procedure: TypeAlias = Generator[Step, Any, None]

@@ -1,12 +1,59 @@
+# Everything a contributor runs. Needs CPython 3.11 or later, make, and an index that pip can install from.
 VENV ?= .venv
+# The interpreter that makes the virtual environment: python3.11 if there is one, else python3.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := $(VENV)/bin/python
+PYTEST := $(PY) -m pytest
 
-.PHONY: install proto lint types test demo bench chaos clean
+# Short enough to wait for; `make chaos` takes its time.
+CHAOS_SECONDS ?= 300
+
+.DEFAULT_GOAL := help
+.PHONY: help install proto lint types test quick demo bench chaos clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+install: $(VENV)/.installed ## a virtual environment in .venv with everything in it
+
+# The stamp comes last, so that an interrupted installation is not taken for a finished one; it is made again when
+# dependencies or entry points change. A half-made
+# environment is repaired, not downloaded anew.
 $(VENV)/.installed: pyproject.toml
-	python3 -m venv $(VENV)
-	$(PY) -m pip install --quiet --editable '.[dev]'
-	touch $@
-install: $(VENV)/.installed
+	@test -n "$(PYTHON)" || { echo 'make: no python3 on PATH; install CPython 3.11, or say make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is $$("$(PYTHON)" -V 2>&1), Qanat needs CPython 3.11 or later; say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PY)" -m pip --version >/dev/null 2>&1 || { rm -rf "$(VENV)" && "$(PYTHON)" -m venv "$(VENV)"; } || \
+	  { echo "make: $(PYTHON) -m venv failed; on Debian and Ubuntu install python3.11-venv" >&2; exit 1; }
+	"$(PY)" -m pip install --quiet --disable-pip-version-check --no-input --editable '.[dev]'
+	@touch $@
 
-proto: install
+proto: install ## generate qanat/wire from proto/
 	$(PY) -m grpc_tools.protoc -Iproto/qanat --python_out=qanat/wire --pyi_out=qanat/wire proto/qanat/v1/*.proto
+
+lint: install ## ruff: rules and format
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+types: install ## mypy, strict, on our packages
+	$(VENV)/bin/mypy
+
+test: install ## every test, with the short chaos tests
+	$(PYTEST) tests
+
+quick: install ## the tests that take seconds
+	$(PYTEST) -q tests/unit tests/contract tests/tidy
+
+demo: install ## a small cluster on this machine, with failures and a ledger
+	$(VENV)/bin/qanat demo
+
+bench: install ## speed and memory, then latency
+	$(PY) bench/throughput.py
+	$(PY) bench/latency.py
+
+chaos: install ## processes killed at random for CHAOS_SECONDS=300
+	QANAT_CHAOS_SECONDS=$(CHAOS_SECONDS) $(PYTEST) tests/chaos --timeout=$$(( $(CHAOS_SECONDS) * 3 + 300 ))
+
+clean: ## everything that make can make again, the virtual environment too
+	rm -rf "$(VENV)" build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench-data demo-data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Several processes on one embedded store, killed at any moment: what was acknowledged is there, and whole."""
+"""Several processes on one embedded store, killed at any moment: what was acknowledged is whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from qanat.coordination.sqlite_tree import SqliteTree
 from qanat.coordination.store import Create
 
-# A client claims the next number in one multi, and prints it when that returned. Checkpoints come all the time.
+# A client claims the next number in one multi, and prints it when that returned. Checkpoints come often.
 CLIENT = """
 import asyncio, sys
 from qanat.coordination import sqlite_tree

@@ -73,7 +73,5 @@ def _entry(group: str, kind: str, name: str) -> metadata.EntryPoint:
         raise ConfigError(f'there is no {kind} "{name}"{hint}; there are: {", ".join(known) or "none"}')
     if len(found) > 1:
         targets = ", ".join(sorted(found))
-        raise ConfigError(
-            f'the {kind} "{name}" is provided more than once ({targets}): uninstall all but one'
-        )
+        raise ConfigError(f'the {kind} "{name}" is provided twice ({targets}): uninstall all but one')
     return next(iter(found.values()))

@@ -1,7 +1,7 @@
 """From a component's arguments in a flow to its typed configuration. [pure]
 
-Positional arguments go to the fields in their order (`kw_only` fields have none); a field that is a list takes
-all the positional arguments that remain, so `tail("a", "b")` fills `paths: list[str]`. Keywords go by name.
+Positional arguments go to the fields in their order (`kw_only` fields have none); a field that is a list
+takes all the positional arguments that remain: `tail("a", "b")` fills `paths: list[str]`. Keywords go by name.
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""The `qanat` command: finds the subcommand, imports only that, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from qanat.errors import ConfigError, OutcomeUnknownError, QanatError, RetryableError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_TEMPORARY = 3
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+# Name -> where the click command is (module:attribute), and the line that `qanat --help` shows without importing it.
+BUILT_IN = {
+    "run": ("qanat.cli.run:command", "Run a flow file, all tiers on this machine."),
+    "demo": ("qanat.cli.demo:command", "Start a small cluster here, break it, and count what arrived."),
+    "dump": ("qanat.cli.dump:command", "Print what a source yields."),
+    "verify": ("qanat.cli.verify:command", "Count what is lost, doubled or out of order in stored files."),
+}
+# Programs that ship with this distribution bring their command as an entry point, like anybody's.
+PROGRAMS = {
+    "agent": "Run an agent: read events and send them to collectors.",
+    "collector": "Run a collector: take events from agents and store them.",
+    "master": "Run a master: configure all nodes from one place.",
+}
+
+EPILOG = """\b
+Exit codes:
+  0    done
+  1    a check failed, or something is damaged
+  2    wrong usage or configuration; the message says what to change
+  3    temporary trouble (busy files, a server away): try again later
+  130  interrupted"""
+
+
+@dataclass(slots=True)
+class Options:
+    """What is given before the subcommand; `click.Context.obj` of every command."""
+
+    debug: bool = False
+
+
+class LazyGroup(click.Group):
+    """Lists its commands from tables and entry points, and imports the one that is invoked."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._targets())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = self._targets().get(cmd_name)
+        return None if target is None else _load(cmd_name, target)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self._targets()
+        if args and args[0] not in known and not args[0].startswith("-"):
+            from qanat.flow.faults import did_you_mean
+
+            raise click.UsageError(f'there is no command "{args[0]}"{did_you_mean(args[0], known)}', ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, _short_help(name, target)) for name, target in sorted(self._targets().items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _targets(self) -> dict[str, str]:
+        from qanat import registry
+
+        targets = {entry.name: entry.value for entry in registry.entries(registry.COMMANDS)}
+        return targets | {name: target for name, (target, _) in BUILT_IN.items()}
+
+
+def _short_help(name: str, target: str) -> str:
+    if name in BUILT_IN:
+        return BUILT_IN[name][1]
+    return PROGRAMS.get(name, f"From {target.partition(':')[0]}.")
+
+
+def _load(name: str, target: str) -> click.Command:
+    module, _, attribute = target.partition(":")
+    try:
+        command = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f'the command "{name}" ({target}) could not be loaded: {error}; '
+            "it is not part of this installation, or something that it needs is not installed"
+        ) from error
+    if not isinstance(command, click.Command):
+        raise ConfigError(
+            f'the command "{name}" ({target}) is not a click command; its author has to change that'
+        )
+    return command
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qanat", prog_name="qanat")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    envvar="QANAT_LOG_LEVEL",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar="QANAT_LOG_FORMAT",
+    help="Default: text on a terminal, else json.",
+)
+@click.pass_obj
+def cli(options: Options, debug: bool, log_level: str, log_format: str | None) -> None:
+    """Move events from many hosts into storage: in order, exactly once.
+
+    \b
+    Try it:    qanat demo
+    One host:  qanat run app.flow
+    Daemons:   qanat agent ..., qanat collector ...
+
+    `qanat COMMAND --help` explains each.
+    """
+    from qanat import log
+
+    options.debug = debug
+    log.configure(level=log_level, form=log_format)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = Options()
+    try:
+        result: Any = cli.main(arguments, prog_name="qanat", standalone_mode=False, obj=options)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return EXIT_BROKEN_PIPE
+    except QanatError as error:
+        if options.debug:
+            raise
+        click.echo(f"qanat: {error}", err=True)
+        return exit_code(error)
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def exit_code(error: QanatError) -> int:
+    """The exit code that tells a script what to do about `error`."""
+    match error:
+        case ConfigError():
+            return EXIT_USAGE
+        case RetryableError() | OutcomeUnknownError():
+            return EXIT_TEMPORARY
+        case _:
+            return EXIT_FAILED
+
+
+def _silence_stdout() -> None:
+    """Whoever read our output is gone: the interpreter must not complain about it again when it flushes."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Stored files as blocks of whole lines, whatever their format and compression, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qanat.errors import ConfigError, CorruptError, RetryableError
+from qanat.ledger.snappy import read_snappy
+
+# Whole lines, each ended by a line end, and how many there are.
+Block: TypeAlias = tuple[memoryview, int]
+T = TypeVar("T")
+
+# Read at a time: large enough that what is done once per block does not count, small enough for the caches.
+_READ_BYTES = 1 << 20
+# A line that does not end within this is no line: the largest event is 1 MiB, at most six times that as JSON.
+_LINE_BYTES_MAX = 64 << 20
+# Rows of a column file at a time.
+_ROWS = 64 << 10
+
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
+_SNAPPY = {".snappy", ".sz"}
+
+
+def read_blocks(path: Path) -> Iterator[Block]:
+    """The lines of a file; of avro, parquet and orc its `body` column as lines.
+
+    Raises RetryableError when the file changes or vanishes meanwhile, CorruptError when it can't be decoded.
+    """
+    try:
+        before = os.stat(path)
+        yield from _ahead(_reader(path)(path))
+        after = os.stat(path)
+    except FileNotFoundError as error:
+        raise RetryableError(_still_written(path, "vanished")) from error
+    except (pa.ArrowException, ValueError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise RetryableError(f"{path} could not be read: {error.strerror}") from error
+        raise CorruptError(f"{path} could not be decoded as {path.suffix or 'text'}: {error}") from error
+    if (before.st_ino, before.st_size, before.st_mtime_ns) != (
+        after.st_ino,
+        after.st_size,
+        after.st_mtime_ns,
+    ):
+        raise RetryableError(_still_written(path, "changed"))
+
+
+def _still_written(path: Path, what: str) -> str:
+    return f"{path} {what} while it was read; verify again when nobody writes there any more"
+
+
+def _reader(path: Path) -> Callable[[Path], Iterator[Block]]:
+    return {".parquet": _parquet, ".orc": _orc, ".avro": _avro}.get(path.suffix, _lines)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next of them made on another thread meanwhile: decompression leaves the interpreter free."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
+
+
+def _lines(path: Path) -> Iterator[Block]:
+    carry = b""
+    for chunk in _chunks(path):
+        chunk = carry + chunk
+        end = chunk.rfind(b"\n") + 1
+        carry = chunk[end:]
+        if len(carry) > _LINE_BYTES_MAX:
+            raise ValueError(f"no line end within {_LINE_BYTES_MAX} bytes, so this is not a file of lines")
+        if end:
+            yield memoryview(chunk)[:end], chunk.count(b"\n")
+    if carry:
+        yield memoryview(carry + b"\n"), 1
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    if path.suffix in _SNAPPY:
+        yield from read_snappy(path)
+        return
+    compression = _COMPRESSIONS.get(path.suffix)
+    if path.stat().st_size == 0:
+        return
+    with pa.input_stream(str(path), compression=compression, buffer_size=None) as stream:
+        while chunk := stream.read(_READ_BYTES):
+            yield chunk
+
+
+def _parquet(path: Path) -> Iterator[Block]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        _require_body(path, file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=_ROWS, columns=["body"]):
+            yield bodies_as_lines(batch.column(0))
+
+
+def _orc(path: Path) -> Iterator[Block]:
+    from pyarrow import orc
+
+    file = orc.ORCFile(path)
+    _require_body(path, file.schema.names)
+    for stripe in range(file.nstripes):
+        rows = file.read_stripe(stripe, columns=["body"]).column(0)
+        for start in range(0, len(rows), _ROWS):
+            yield bodies_as_lines(rows[start : start + _ROWS])
+
+
+def _avro(path: Path) -> Iterator[Block]:
+    try:
+        import fastavro
+    except ImportError as error:
+        raise ConfigError(f"{path} needs fastavro to be read: pip install 'qanat[avro]'") from error
+    with path.open("rb") as file:
+        for block in fastavro.block_reader(file):
+            rows: list[Any] = list(block)
+            if rows and "body" not in rows[0]:
+                _require_body(path, list(rows[0]))
+            yield bodies_as_lines(pa.array([row["body"] for row in rows], pa.large_binary()))
+
+
+def _require_body(path: Path, columns: list[str]) -> None:
+    if "body" not in columns:
+        raise ConfigError(f'{path} has no column "body" to match; it has: {", ".join(columns) or "none"}')
+
+
+def bodies_as_lines(bodies: Any) -> Block:
+    """A column of bodies as one block; a line end within a body becomes a space."""
+    bodies = bodies.cast(pa.large_binary())
+    nothing, line_end = pa.scalar(b"", pa.large_binary()), pa.scalar(b"\n", pa.large_binary())
+    if pc.any(pc.match_substring(bodies, "\n")).as_py():
+        bodies = pc.replace_substring(bodies, "\n", " ")
+    lines = pc.binary_join_element_wise(
+        bodies, nothing, line_end, null_handling="replace", null_replacement=b""
+    )
+    _, offsets, data = lines.buffers()
+    if len(lines) == 0 or data is None:
+        return memoryview(b""), 0
+    first, last = memoryview(offsets).cast("q")[lines.offset], memoryview(offsets).cast("q")[-1]
+    return memoryview(data)[first:last], len(lines)

@@ -1,0 +1,56 @@
+"""Logging set up once by each program: readable lines on a terminal, JSON lines when piped; always to stderr.
+
+Lines of libraries (kazoo, grpc) that use the standard `logging` come out in the same form, from warning up.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def configure(*, level: str = "info", form: str | None = None, stream: TextIO | None = None) -> None:
+    """Set up structlog and `logging`. `form`: "text", "json", or None to choose by whether stderr is a terminal."""
+    stream = sys.stderr if stream is None else stream
+    text = stream.isatty() if form is None else form == "text"
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendering: list[Any] = (
+        [_console(stream)]
+        if text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        # Loggers live as long as their module: a later call of this function must reach them too.
+        cache_logger_on_first_use=False,
+    )
+    _configure_standard_logging(shared, rendering, level, stream)
+
+
+def _console(stream: TextIO) -> Any:
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _configure_standard_logging(shared: list[Any], rendering: list[Any], level: str, stream: TextIO) -> None:
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(LEVELS[level], logging.WARNING) if level != "debug" else logging.DEBUG)

@@ -1,0 +1,163 @@
+"""Every metric, with a sentence: `qanat_<noun>_<unit>[_total]`. Each program creates one `Metrics`; nothing
+is global.
+
+Batches are counted, not events: a call costs about a microsecond, once a batch. *Thread*: any.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+
+# Commits take from a millisecond (fast disk, embedded store) to seconds (a slow disk with gigabytes to sync).
+COMMIT_SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_LABEL = "logical_node"
+
+
+class Metrics:
+    """The metrics of one program, on a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.read = Flow(self, "read", "that sources read")
+        self.sent = Flow(self, "sent", "sent to a collector, again after a rewind or failover too")
+        self.received = Flow(self, "received", "that a collector accepted from senders")
+        self.stored = Flow(self, "stored", "committed in storage")
+        self.acked = Flow(self, "acked", "that senders know to be in storage")
+        self.dropped_events = self._counter(
+            "qanat_dropped_events", "Events that are not in storage on purpose, by reason.", "reason"
+        )
+        self.rewinds = self._counter("qanat_rewinds", "Times that a sender was asked to send again.")
+        self.failovers = self._counter(
+            "qanat_failovers", "Times that a sender moved to another collector of its chain."
+        )
+        self.commits = self._counter("qanat_commits", "Commit records that a collector wrote.")
+        self.commit_seconds = Histogram(
+            "qanat_commit_seconds",
+            "From the cut through the appended data to the acknowledgement.",
+            (_LABEL,),
+            buckets=COMMIT_SECONDS_BUCKETS,
+            registry=self.registry,
+        )
+        self.lag_bytes = self._gauge("qanat_lag_bytes", "Bytes that a source has and did not read yet.")
+        self.unacked_age_seconds = self._gauge(
+            "qanat_unacked_age_seconds", "Age of the oldest batch that was read and is not acknowledged."
+        )
+        self.component = self._counter(
+            "qanat_component_occurrences", "What sources and sinks count themselves, by name.", "what"
+        )
+
+    def agent(self, logical_node: str) -> AgentMetrics:
+        """The metrics of one sender."""
+        return AgentMetrics(self, logical_node)
+
+    def collector(self, logical_node: str) -> CollectorMetrics:
+        """The metrics of one collector sink."""
+        return CollectorMetrics(self, logical_node)
+
+    def counts(self, logical_node: str) -> Callable[[str, int], None]:
+        """What a component's `Context.count` should be."""
+
+        def count(name: str, number: int) -> None:
+            self.component.labels(logical_node, name).inc(number)
+
+        return count
+
+    def render(self) -> bytes:
+        """Everything in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def serve(self, port: int, address: str = "127.0.0.1") -> Callable[[], None]:
+        """Answer `GET /metrics` on a thread of its own until the returned function is called.
+
+        Raises OSError when the port is taken."""
+        server, thread = start_http_server(port, address, self.registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop
+
+    def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
+        return Counter(name, sentence, (_LABEL, *labels), registry=self.registry)
+
+    def _gauge(self, name: str, sentence: str) -> Gauge:
+        return Gauge(name, sentence, (_LABEL,), registry=self.registry)
+
+
+class Flow:
+    """Batches, events and bytes that passed one place."""
+
+    def __init__(self, metrics: Metrics, verb: str, what: str) -> None:
+        self._batches = metrics._counter(f"qanat_{verb}_batches", f"Batches {what}.")
+        self._events = metrics._counter(f"qanat_{verb}_events", f"Events {what}.")
+        self._bytes = metrics._counter(f"qanat_{verb}_bytes", f"Payload bytes {what}.")
+
+    def of(self, logical_node: str) -> Callable[[int, int], None]:
+        """Count one batch of so many events and payload bytes. The labels are looked up once, here."""
+        batches, events, size = (
+            each.labels(logical_node) for each in (self._batches, self._events, self._bytes)
+        )
+
+        def passed(event_count: int, payload_bytes: int) -> None:
+            batches.inc()
+            events.inc(event_count)
+            size.inc(payload_bytes)
+
+        return passed
+
+
+class AgentMetrics:
+    """What one sender counts. `read`, `sent`, `acked` take the events and payload bytes of one batch."""
+
+    def __init__(self, metrics: Metrics, logical_node: str) -> None:
+        self.read = metrics.read.of(logical_node)
+        self.sent = metrics.sent.of(logical_node)
+        self.acked = metrics.acked.of(logical_node)
+        self.rewound = metrics.rewinds.labels(logical_node).inc
+        self.failed_over = metrics.failovers.labels(logical_node).inc
+        self.lag_bytes = metrics.lag_bytes.labels(logical_node).set
+        self.unacked_age_s = metrics.unacked_age_seconds.labels(logical_node).set
+        self._dropped = metrics.dropped_events
+        self._logical_node = logical_node
+
+    def dropped(self, reason: str, events: int) -> None:
+        """These events will never be stored, and nobody should look for them."""
+        self._dropped.labels(self._logical_node, reason).inc(events)
+
+
+class CollectorMetrics:
+    """What one collector sink counts. `received`, `stored` take the events and payload bytes of one batch."""
+
+    def __init__(
+        self, metrics: Metrics, logical_node: str, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.received = metrics.received.of(logical_node)
+        self.stored = metrics.stored.of(logical_node)
+        self.rewound = metrics.rewinds.labels(logical_node).inc
+        self._commits = metrics.commits.labels(logical_node)
+        self._seconds = metrics.commit_seconds.labels(logical_node)
+        self._dropped = metrics.dropped_events
+        self._logical_node = logical_node
+        self._monotonic_s = monotonic_s
+        self._began_s: float | None = None
+
+    def committing(self) -> None:
+        """A commit begins, with the cut; one that was given up before is forgotten."""
+        self._began_s = self._monotonic_s()
+
+    def acked(self) -> None:
+        """The commit that began last is done, and a sender was told; its other senders don't count again."""
+        if self._began_s is not None:
+            self._commits.inc()
+            self._seconds.observe(self._monotonic_s() - self._began_s)
+            self._began_s = None
+
+    def dropped(self, reason: str, events: int) -> None:
+        """These events will never be stored, and nobody should look for them."""
+        self._dropped.labels(self._logical_node, reason).inc(events)

@@ -44,6 +44,22 @@ class Component(abc.ABC):
         self.context = context
 
 
+class AgentSink(Component):
+    """Where an agent's logical node delivers to: a chain of collectors, preferred first."""
+
+    @abc.abstractmethod
+    def destinations(self) -> tuple[str, ...]:
+        """`host:port` of each collector. Raises ConfigError when they are not known."""
+
+
+class CollectorSource(Component):
+    """Where a collector's logical node listens."""
+
+    @abc.abstractmethod
+    def address(self) -> str:
+        """`host:port` to listen on. Raises ConfigError when it is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamFound:
     """A stream that can be read; nothing is read from it before `seek` says from where.

@@ -12,12 +12,14 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import Any, TypeVar
 
-from qanat.component import Component, Sink, Source
+from qanat.component import AgentSink, CollectorSource, Component, Sink, Source
 from qanat.errors import ConfigError
 from qanat.flow.faults import did_you_mean
 
 SOURCES = "qanat.sources"
 SINKS = "qanat.sinks"
+AGENT_SINKS = "qanat.agent_sinks"
+COLLECTOR_SOURCES = "qanat.collector_sources"
 COMMANDS = "qanat.commands"
 
 C = TypeVar("C", bound=Component)
@@ -41,6 +43,16 @@ def source(name: str) -> type[Source]:
 def sink(name: str) -> type[Sink]:
     """The sink that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
     return _component(SINKS, "sink", name, Sink)  # type: ignore[type-abstract]
+
+
+def agent_sink(name: str) -> type[AgentSink]:
+    """The agent's sink that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
+    return _component(AGENT_SINKS, "agent sink", name, AgentSink)  # type: ignore[type-abstract]
+
+
+def collector_source(name: str) -> type[CollectorSource]:
+    """The collector's source that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
+    return _component(COLLECTOR_SOURCES, "collector source", name, CollectorSource)  # type: ignore[type-abstract]
 
 
 def _component(group: str, kind: str, name: str, base: type[C]) -> type[C]:

@@ -1,0 +1,137 @@
+"""One attempt to talk to one collector: a gRPC stream, its reader and its writer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import grpc
+
+from qanat.delivery import sender_messages as m
+from qanat.rpc.options import DELIVER, channel_options
+from qanat.wire.v1 import delivery_pb2 as wire
+
+CONNECT_S_MAX = 5.0  # a collector that does not accept a connection by then is as good as dead
+WELCOME_S_MAX = 30.0  # a claim takes a few round trips to the store, and longer while a store server is away
+
+# Data messages that wait for the transport: one in gRPC's hands, one ready. More would only cost memory.
+OUTBOX_BATCHES_MAX = 2
+
+
+class Connection:
+    """Connects, then turns what the collector says into events; ends with exactly one Disconnected.
+
+    `handle(event)` and `on_room()` (another batch may be sent) are called on the event loop.
+    *Thread*: the event loop.
+    """
+
+    def __init__(
+        self, number: int, destination: str, handle: Callable[[m.Event], None], on_room: Callable[[], None]
+    ) -> None:
+        self.number = number
+        self._on_room = on_room
+        self._destination = destination
+        self._handle = handle
+        self._outbox: deque[tuple[bytes, bool]] = deque()
+        self._ready = asyncio.Event()
+        self._batches = 0
+        self._awaited = "connection"
+        self._welcomed = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def has_room(self) -> bool:
+        """A batch may be sent without piling up behind others."""
+        return self._batches < OUTBOX_BATCHES_MAX
+
+    def send(self, message: wire.ToCollector) -> None:
+        """Queue a control message."""
+        self._outbox.append((message.SerializeToString(), False))
+        self._ready.set()
+
+    def send_batch(self, data: bytes) -> None:
+        """Queue a serialised message with a batch."""
+        self._batches += 1
+        self._outbox.append((data, True))
+        self._ready.set()
+
+    async def close(self) -> None:
+        """End the connection now; idempotent."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        reason = "closed by the collector"
+        try:
+            async with grpc.aio.insecure_channel(self._destination, options=channel_options()) as channel:
+                await asyncio.wait_for(channel.channel_ready(), CONNECT_S_MAX)
+                await self._converse(channel.stream_stream(DELIVER)())
+        except grpc.aio.AioRpcError as error:
+            reason = f"{error.code().name}: {error.details()}"
+        except TimeoutError:
+            reason = f"no {self._awaited} in time"
+        self._handle(m.Disconnected(self.number, reason))
+
+    async def _converse(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+        self._awaited = "welcome"
+        self._handle(m.Connected(self.number))
+        tasks = [
+            asyncio.create_task(self._read(call)),
+            asyncio.create_task(self._write(call)),
+            asyncio.create_task(self._expect_welcome()),
+        ]
+        try:
+            # The deadline's task ends in silence once the welcome is there; reader and writer end with the connection.
+            pending = set(tasks)
+            while tasks[0] in pending and tasks[1] in pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            call.cancel()
+
+    async def _expect_welcome(self) -> None:
+        await asyncio.wait_for(self._welcomed.wait(), WELCOME_S_MAX)
+
+    async def _read(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+        async for data in call:
+            event = self._event(wire.ToAgent.FromString(data))
+            if event is not None:
+                self._handle(event)
+
+    def _event(self, message: wire.ToAgent) -> m.Event | None:
+        number = self.number
+        match message.WhichOneof("message"):
+            case "ack":
+                return m.Acked(number, dict(message.ack.positions))
+            case "rewind":
+                return m.Rewound(number, dict(message.rewind.positions))
+            case "opened":
+                return m.OpenedAt(number, dict(message.opened.positions))
+            case "welcome":
+                self._welcomed.set()
+                welcome = message.welcome
+                return m.Welcomed(
+                    number, welcome.instance_epoch, dict(welcome.committed), welcome.window_bytes
+                )
+            case "fenced":
+                return m.FencedOff(number, message.fenced.instance_epoch, message.fenced.instance)
+            case "released":
+                return m.ReleaseDone(number)
+        return None  # from a newer collector: nothing that this version has to know
+
+    async def _write(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            while self._outbox:
+                data, is_batch = self._outbox.popleft()
+                await call.write(data)
+                del data
+                if is_batch:
+                    self._batches -= 1
+                    self._on_room()

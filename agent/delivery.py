@@ -1,0 +1,292 @@
+"""One logical node of an agent: a source, delivered. The shell around `qanat.delivery.sender`.
+
+The source lives on one thread of its own. Everything it is asked to do goes through that thread's queue, so a seek is done
+before any read that is asked for after it, and what is persisted is persisted before anything is said about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+
+from agent.connection import Connection
+from qanat import limits
+from qanat.batch import Batch
+from qanat.component import Context, Source, StreamFinished, StreamFound
+from qanat.delivery import sender_messages as m
+from qanat.delivery.sender import PROTOCOL, Phase, SenderCore
+from qanat.errors import FencedError
+from qanat.rpc.backoff import backoff_s
+from qanat.rpc.codec import encode_batch
+from qanat.rpc.options import channel_options
+from qanat.wire.v1 import delivery_pb2 as wire
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+POLL_S = 1.0  # the longest a source's poll waits; `wake` ends it earlier
+NEWS_S = 0.25  # how often a source that always has data is asked for new streams
+RETRY_S_MAX = 60.0  # the longest pause between attempts when no collector of the chain answers
+CHAIN_RETRY_S_MAX = 0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
+PROBE_S = 5.0  # how often a preferred collector that was lost is tried
+PROBES_HEALTHY = 6  # this many good probes in a row, and the sender returns to it
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went through, since the start."""
+
+    events: int = 0
+    bytes: int = 0
+    batches: int = 0
+
+
+class Delivery:
+    """Delivers one source until stopped. `run` raises FencedError when a newer process has the name."""
+
+    def __init__(self, core: SenderCore, source: Source, context: Context) -> None:
+        self.core = core
+        self.sent = Traffic()
+        self.lag_bytes = 0
+        self.destination = ""
+        self._source = source
+        self._context = context
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
+        self._connection: Connection | None = None
+        self._batch: tuple[Batch, bytes] | None = None
+        self._go = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self) -> None:
+        """*Blocking* until `stop`, then until what was sent is acked or `drain_s_max` passed."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._ask(self._source.open)
+            self._handle(m.Started())
+            tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._probe())]
+            self._tasks.update(tasks)
+            failed = asyncio.create_task(self._failed.wait())
+            self._tasks.add(failed)
+            done, _ = await asyncio.wait((*tasks, failed), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            await self._close()
+
+    def stop(self) -> None:
+        """Read nothing more; `run` ends when what was sent is acked. Call again, or cancel, not to wait for that."""
+        self._stopping = True
+        self._source.wake()
+        self._go.set()
+
+    async def _close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._source.wake()
+        await self._ask(self._source.close)
+        self._thread.shutdown(wait=True)
+
+    # The source's thread.
+
+    def _ask(self, call: Callable[..., T], *args: object) -> asyncio.Future[T]:
+        return asyncio.wrap_future(self._thread.submit(call, *args))
+
+    def _tell(self, call: Callable[..., Any], *args: object, then: Callable[[], None] | None = None) -> None:
+        """Do this on the source's thread, after all it was told before; `then` follows on the loop."""
+        self._source.wake()
+        future = self._thread.submit(call, *args)
+        future.add_done_callback(lambda done: self._post(self._told, done, then))
+
+    def _post(self, call: Callable[..., None], *args: object) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *args)
+
+    def _told(self, done: Future[Any], then: Callable[[], None] | None) -> None:
+        if (error := done.exception()) is not None:
+            self._fail(error)
+        elif then is not None:
+            then()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._failed.set()
+
+    # Reading.
+
+    async def _pump(self) -> None:
+        """Read while there is credit and room; ask for news when there is nothing to read, and now and then anyway."""
+        assert self._loop is not None
+        news_at = 0.0
+        while not (self._stopping and (self.core.is_drained or self.core.phase is not Phase.STREAMING)):
+            if not self._may_read():
+                self._go.clear()
+                await self._go.wait()
+                continue
+            item = await self._ask(self._read, min(self.core.credit_bytes, limits.BATCH_BYTES_TARGET))
+            if item is not None:
+                self._take(item)
+            if item is None or self._loop.time() >= news_at:
+                await self._hear(0.0 if item is not None else POLL_S)
+                news_at = self._loop.time() + NEWS_S
+
+    def _may_read(self) -> bool:
+        return (
+            not self._stopping
+            and self.core.credit_bytes > 0
+            and self._connection is not None
+            and self._connection.has_room
+        )
+
+    def _read(self, max_bytes: int) -> tuple[Batch, bytes] | None:
+        batch = self._source.read(max_bytes)
+        return None if batch is None else (batch, encode_batch(batch))
+
+    def _take(self, item: tuple[Batch, bytes]) -> None:
+        self._batch = item
+        batch = item[0]
+        self._handle(m.WasRead(batch.stream, batch.start, batch.end, batch.payload_bytes))
+        self._batch = None
+
+    async def _hear(self, timeout_s: float) -> None:
+        news = await self._ask(self._source.poll, timeout_s)
+        self.lag_bytes = await self._ask(self._source.lag_bytes)
+        for event in news:
+            match event:
+                case StreamFound():
+                    self._handle(m.Found(event.stream, event.position))
+                case StreamFinished():
+                    self._handle(m.Finished(event.stream, event.end))
+
+    # The core.
+
+    def _handle(self, event: m.Event) -> None:
+        for command in self.core.handle(event):
+            self._do(command)
+        self._go.set()
+
+    def _do(self, command: m.Command) -> None:
+        match command:
+            case m.SendRead():
+                self._send_read()
+            case m.Seek():
+                self._tell(self._source.seek, command.stream, command.position)
+            case m.Acknowledge():
+                self._tell(self._source.acknowledge, command.positions)
+            case m.Recover():
+                self._tell(self._source.recover, command.committed)
+            case m.Pause():
+                self._spawn(self._pause(command.attempt))
+            case m.Connect():
+                self._connect(command)
+            case m.Close():
+                self._disconnect()
+            case m.Halt():
+                self._fail(FencedError(command.reason))
+            case _:
+                self._say(command)
+
+    def _send_read(self) -> None:
+        assert self._batch is not None
+        assert self._connection is not None
+        batch, data = self._batch
+        self._connection.send_batch(data)
+        self.sent.events += batch.count
+        self.sent.bytes += batch.payload_bytes
+        self.sent.batches += 1
+
+    def _say(self, command: m.Command) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        match command:
+            case m.SendHello():
+                hello = wire.Hello(
+                    protocol=PROTOCOL,
+                    sender=command.sender,
+                    instance=command.instance,
+                    instance_epoch=command.instance_epoch,
+                )
+                connection.send(wire.ToCollector(hello=hello))
+            case m.SendOpen():
+                connection.send(wire.ToCollector(open=wire.OpenStreams(positions=command.positions)))
+            case m.SendRetire():
+                # After the source has durably forgotten them: see Acknowledge, which went before.
+                message = wire.ToCollector(retire=wire.RetireStreams(streams=command.streams))
+                self._tell(_nothing, then=lambda: connection.send(message))
+            case m.SendRelease():
+                connection.send(wire.ToCollector(release=wire.Release()))
+
+    def _connect(self, command: m.Connect) -> None:
+        log.debug("collector_connecting", destination=command.destination)
+        self.destination = command.destination
+        self._connection = Connection(
+            command.connection, command.destination, self._on_connection_event, self._go.set
+        )
+
+    def _on_connection_event(self, event: m.Event) -> None:
+        if isinstance(event, m.Welcomed):
+            log.info("collector_welcomes", node=self._context.logical_node, destination=self.destination)
+        elif isinstance(event, m.Disconnected):
+            log.warning("collector_lost", destination=self.destination, reason=event.reason)
+        self._handle(event)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._spawn(self._connection.close())
+            self._connection = None
+
+    async def _pause(self, attempt: int) -> None:
+        chain = len(self.core.destinations)
+        if attempt and attempt < chain:
+            await asyncio.sleep(backoff_s(attempt, CHAIN_RETRY_S_MAX))
+        elif attempt:
+            await asyncio.sleep(backoff_s(attempt // chain, RETRY_S_MAX))
+        self._handle(m.WaitOver(attempt))
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The way back to the preferred collector.
+
+    async def _probe(self) -> None:
+        healthy = 0
+        while True:
+            await asyncio.sleep(PROBE_S)
+            if self.core.destination == 0 or self.core.phase is not Phase.STREAMING:
+                healthy = 0
+                continue
+            healthy = healthy + 1 if await _answers(self.core.destinations[0]) else 0
+            if healthy >= PROBES_HEALTHY:
+                log.info("collector_preferred_is_back", destination=self.core.destinations[0])
+                self._handle(m.FirstIsHealthy())
+                healthy = 0
+
+
+def _nothing() -> None:
+    """Done on the source's thread, it marks that all before it was done."""
+
+
+async def _answers(destination: str) -> bool:
+    async with grpc.aio.insecure_channel(destination, options=channel_options()) as channel:
+        try:
+            await asyncio.wait_for(channel.channel_ready(), 1.0)
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,40 @@
+"""Where batches go that a sink will never be able to store: a directory of files, one a batch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import structlog
+
+from qanat.batch import Batch
+from qanat.errors import RetryableError
+from qanat.rpc.codec import encode_batch
+
+log = structlog.get_logger(__name__)
+
+
+class DeadLetters:
+    """Batches as they came (serialised `ToCollector`), named by stream and position, so that repeating is harmless."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.batches = 0
+
+    def put(self, batch: Batch, reason: str) -> None:
+        """Store the batch durably. Raises RetryableError when the directory can't take it."""
+        name = f"{quote(batch.stream, safe='')}-{batch.start}-{batch.end}.batch"
+        path = self._directory / name
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".tmp")
+            with temporary.open("wb") as file:
+                file.write(encode_batch(batch))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise RetryableError(f"dead letter {path} can't be written: {error}") from error
+        self.batches += 1
+        log.error("batch_dead_lettered", path=str(path), events=batch.count, reason=reason)

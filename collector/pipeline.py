@@ -1,0 +1,159 @@
+"""One logical node of a collector: ingest, receiver core, sink. The shell around `qanat.delivery.receiver`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from collector.dead_letters import DeadLetters
+from collector.ingest import Ingest
+from collector.sink_worker import SinkWorker
+from collector.steps import StepPerformer
+from qanat.batch import Batch
+from qanat.component import Context, Sink
+from qanat.coordination.store import Conflict, Store
+from qanat.delivery import receiver_messages as m
+from qanat.delivery.receiver import ReceiverCore
+from qanat.delivery.steps import Multi, SinkSync
+from qanat.errors import QanatError
+from qanat.metrics import CollectorMetrics
+from qanat.wire.v1 import delivery_pb2 as wire
+
+log = structlog.get_logger(__name__)
+
+STOP_GRACE_S = 1.0  # for the last acks to reach their senders
+
+
+class Pipeline:
+    """Receives, stores, commits and acknowledges, until told to stop."""
+
+    def __init__(
+        self,
+        core: ReceiverCore,
+        sink: Sink,
+        store: Store,
+        context: Context,
+        metrics: CollectorMetrics,
+        *,
+        address: str,
+        window_bytes: int,
+    ) -> None:
+        self._core = core
+        self._context = context
+        self._metrics = metrics
+        self._window_bytes = window_bytes
+        self._batch: Batch | None = None
+        self._stopped = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._worker = SinkWorker(
+            sink,
+            DeadLetters(context.state_dir / "dead-letters"),
+            on_failed_append=lambda reason: self._handle(m.AppendFailed(reason)),
+            on_fatal=self._fail,
+        )
+        self._performer = StepPerformer(store, self._worker)
+        self.ingest = Ingest(address, self._handle, self._worker.wait_for_room)
+
+    async def run(self) -> None:
+        """*Blocking* until stopped. Raises what no rule of the protocol covers: a bug, or damaged storage."""
+        await self.ingest.start()
+        log.info("collector_listening", node=self._context.logical_node, address=self.ingest.address)
+        self._handle(m.Start())
+        try:
+            await self._stopped.wait()
+            await self.ingest.stop(STOP_GRACE_S)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._worker.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Commit what was received, release the claims, end."""
+        self._handle(m.Stop())
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._stopped.set()
+
+    def _handle(self, event: m.Event, batch: Batch | None = None) -> None:
+        """Feed the core and do what it says, in its order."""
+        self._batch = batch
+        for command in self._core.handle(event):
+            self._do(command)
+        self._batch = None
+
+    def _do(self, command: m.Command) -> None:
+        match command:
+            case m.Append():
+                assert self._batch is not None
+                self._worker.append(self._batch)
+                self._metrics.received(self._batch.count, self._batch.payload_bytes)
+            case m.Perform():
+                self._begin(command)
+            case m.Report():
+                log.info(command.event, node=self._context.logical_node, reason=command.reason)
+            case m.Stopped():
+                self._stopped.set()
+            case _:
+                self._say(command)
+
+    def _begin(self, command: m.Perform) -> None:
+        if isinstance(command.step, Multi | SinkSync):
+            self._metrics.committing()
+        task = asyncio.get_running_loop().create_task(self._perform(command))
+        self._tasks.add(task)
+        task.add_done_callback(self._performed)
+
+    def _performed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    async def _perform(self, command: m.Perform) -> None:
+        result: Any = None
+        failure: Exception | None = None
+        try:
+            result = await self._performer.perform(command.step)
+        except (QanatError, Conflict) as error:
+            failure = error
+        self._handle(m.StepDone(command.number, result, failure))
+
+    def _say(self, command: Any) -> None:
+        connection = self.ingest.connection(command.connection)
+        if connection is None:
+            return
+        match command:
+            case m.SendAck():
+                connection.say(wire.ToAgent(ack=wire.Ack(positions=command.positions)))
+                self._metrics.acked()
+            case m.SendRewind():
+                self._metrics.rewound()
+                connection.say(wire.ToAgent(rewind=wire.Rewind(positions=command.positions)))
+            case m.SendOpened():
+                connection.say(wire.ToAgent(opened=wire.Opened(positions=command.positions)))
+            case m.SendWelcome():
+                connection.say(
+                    wire.ToAgent(
+                        welcome=wire.Welcome(
+                            instance_epoch=command.instance_epoch,
+                            claim_epoch=command.claim_epoch,
+                            committed=command.committed,
+                            window_bytes=self._window_bytes,
+                        )
+                    )
+                )
+            case m.SendReleased():
+                connection.say(wire.ToAgent(released=wire.Released()))
+            case m.SendFenced():
+                fenced = wire.Fenced(instance_epoch=command.instance_epoch, instance=command.instance)
+                connection.say(wire.ToAgent(fenced=fenced))
+                connection.say(None)
+            case m.Disconnect():
+                log.info("sender_dismissed", peer=connection.peer, reason=command.reason)
+                connection.say(None)

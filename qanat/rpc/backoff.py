@@ -1,0 +1,21 @@
+"""Jittered exponential backoff, by tenacity, for protocol cores that only count attempts."""
+
+from __future__ import annotations
+
+import functools
+
+import tenacity
+
+FIRST_S = 1.0
+
+
+@functools.cache
+def _wait(max_s: float) -> tenacity.wait.wait_base:
+    return tenacity.wait_exponential_jitter(initial=min(FIRST_S, max_s / 4), max=max_s, jitter=min(1.0, max_s / 4))
+
+
+def backoff_s(attempt: int, max_s: float) -> float:
+    """How long to wait before attempt number `attempt` (1 is the first retry), at most `max_s` seconds."""
+    state = tenacity.RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+    state.attempt_number = max(1, min(attempt, 64))
+    return float(_wait(max_s)(state))

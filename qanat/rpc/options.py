@@ -1,0 +1,31 @@
+"""How Qanat's gRPC connections are set up, the same on both ends."""
+
+from __future__ import annotations
+
+from qanat import limits
+
+DELIVER = "/qanat.v1.Delivery/Deliver"
+
+# A peer that is stopped or unplugged keeps its TCP connection: pings find it out in about KEEPALIVE + TIMEOUT.
+KEEPALIVE_MS = 5_000
+KEEPALIVE_TIMEOUT_MS = 5_000
+
+_COMMON: list[tuple[str, int | str]] = [
+    ("grpc.max_send_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+
+
+def channel_options() -> list[tuple[str, int | str]]:
+    """For the connecting end. Reconnecting is the delivery core's business: one channel is one attempt, and a channel of
+    its own, since gRPC would share one connection (and its backoff) among equal channels."""
+    return [*_COMMON, ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+
+
+def server_options() -> list[tuple[str, int | str]]:
+    """For the listening end. A port that another process serves is an error, not shared."""
+    return [*_COMMON, ("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2)]

@@ -69,6 +69,8 @@ class Connection:
                 await self._converse(channel.stream_stream(DELIVER)())
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
+        except asyncio.InvalidStateError:
+            reason = "the connection ended while a message was being written"
         except TimeoutError:
             reason = f"no {self._awaited} in time"
         self._handle(m.Disconnected(self.number, reason))

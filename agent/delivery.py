@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
@@ -18,13 +17,14 @@ import structlog
 from agent.connection import Connection
 from qanat import limits
 from qanat.batch import Batch
-from qanat.component import Context, Source, StreamFinished, StreamFound
+from qanat.component import Context, Source, StreamEvent, StreamFinished, StreamFound
 from qanat.delivery import sender_messages as m
-from qanat.delivery.sender import PROTOCOL, Phase, SenderCore
+from qanat.delivery.sender import Phase, SenderCore
 from qanat.errors import FencedError
+from qanat.metrics import AgentMetrics
 from qanat.rpc.backoff import backoff_s
 from qanat.rpc.codec import encode_batch
-from qanat.rpc.options import channel_options
+from qanat.rpc.options import PROTOCOL, channel_options
 from qanat.wire.v1 import delivery_pb2 as wire
 
 T = TypeVar("T")
@@ -33,30 +33,22 @@ log = structlog.get_logger(__name__)
 POLL_S = 1.0  # the longest a source's poll waits; `wake` ends it earlier
 NEWS_S = 0.25  # how often a source that always has data is asked for new streams
 RETRY_S_MAX = 60.0  # the longest pause between attempts when no collector of the chain answers
-CHAIN_RETRY_S_MAX = 0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
+CHAIN_RETRY_S_MAX = (
+    0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
+)
 PROBE_S = 5.0  # how often a preferred collector that was lost is tried
 PROBES_HEALTHY = 6  # this many good probes in a row, and the sender returns to it
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What went through, since the start."""
-
-    events: int = 0
-    bytes: int = 0
-    batches: int = 0
 
 
 class Delivery:
     """Delivers one source until stopped. `run` raises FencedError when a newer process has the name."""
 
-    def __init__(self, core: SenderCore, source: Source, context: Context) -> None:
+    def __init__(self, core: SenderCore, source: Source, context: Context, metrics: AgentMetrics) -> None:
         self.core = core
-        self.sent = Traffic()
-        self.lag_bytes = 0
         self.destination = ""
         self._source = source
         self._context = context
+        self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
         self._connection: Connection | None = None
         self._batch: tuple[Batch, bytes] | None = None
@@ -159,18 +151,22 @@ class Delivery:
     def _take(self, item: tuple[Batch, bytes]) -> None:
         self._batch = item
         batch = item[0]
+        self._metrics.read(batch.count, batch.payload_bytes)
         self._handle(m.WasRead(batch.stream, batch.start, batch.end, batch.payload_bytes))
         self._batch = None
 
     async def _hear(self, timeout_s: float) -> None:
-        news = await self._ask(self._source.poll, timeout_s)
-        self.lag_bytes = await self._ask(self._source.lag_bytes)
+        news, lag_bytes = await self._ask(self._listen, timeout_s)
+        self._metrics.lag_bytes(lag_bytes)
         for event in news:
             match event:
                 case StreamFound():
                     self._handle(m.Found(event.stream, event.position))
                 case StreamFinished():
                     self._handle(m.Finished(event.stream, event.end))
+
+    def _listen(self, timeout_s: float) -> tuple[list[StreamEvent], int]:
+        return self._source.poll(timeout_s), self._source.lag_bytes()
 
     # The core.
 
@@ -205,9 +201,7 @@ class Delivery:
         assert self._connection is not None
         batch, data = self._batch
         self._connection.send_batch(data)
-        self.sent.events += batch.count
-        self.sent.bytes += batch.payload_bytes
-        self.sent.batches += 1
+        self._metrics.sent(batch.count, batch.payload_bytes)
 
     def _say(self, command: m.Command) -> None:
         connection = self._connection
@@ -233,6 +227,8 @@ class Delivery:
 
     def _connect(self, command: m.Connect) -> None:
         log.debug("collector_connecting", destination=command.destination)
+        if command.destination != self.destination and self.destination:
+            self._metrics.failed_over()
         self.destination = command.destination
         self._connection = Connection(
             command.connection, command.destination, self._on_connection_event, self._go.set
@@ -243,6 +239,8 @@ class Delivery:
             log.info("collector_welcomes", node=self._context.logical_node, destination=self.destination)
         elif isinstance(event, m.Disconnected):
             log.warning("collector_lost", destination=self.destination, reason=event.reason)
+        elif isinstance(event, m.Rewound):
+            self._metrics.rewound()
         self._handle(event)
 
     def _disconnect(self) -> None:

@@ -23,10 +23,9 @@ from qanat.delivery.receiver_messages import (
     ReleaseReceived,
     RetireReceived,
 )
-from qanat.delivery.sender import PROTOCOL
 from qanat.errors import ConfigError, CorruptError
 from qanat.rpc.codec import decode_batch
-from qanat.rpc.options import DELIVER, server_options
+from qanat.rpc.options import DELIVER, PROTOCOL, server_options
 from qanat.wire.v1 import delivery_pb2 as wire
 
 log = structlog.get_logger(__name__)
@@ -80,7 +79,9 @@ class Ingest:
         try:
             self.port = self._server.add_insecure_port(self.address)
         except RuntimeError as error:
-            raise ConfigError(f"can't listen on {self.address}: {error}; is another collector running?") from error
+            raise ConfigError(
+                f"can't listen on {self.address}: {error}; is another collector running?"
+            ) from error
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
@@ -131,11 +132,11 @@ class Ingest:
             case "hello":
                 hello = message.hello
                 if hello.protocol != PROTOCOL or not hello.sender or not hello.instance:
-                    log.warning("hello_refused", peer=connection.peer, protocol=hello.protocol, sender=hello.sender)
+                    log.warning(
+                        "hello_refused", peer=connection.peer, protocol=hello.protocol, sender=hello.sender
+                    )
                     return False
-                self._handle(
-                    HelloReceived(number, hello.sender, hello.instance, hello.instance_epoch), None
-                )
+                self._handle(HelloReceived(number, hello.sender, hello.instance, hello.instance_epoch), None)
             case "open":
                 self._handle(OpenReceived(number, dict(message.open.positions)), None)
             case "retire":

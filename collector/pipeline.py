@@ -16,7 +16,7 @@ from qanat.component import Context, Sink
 from qanat.coordination.store import Conflict, Store
 from qanat.delivery import receiver_messages as m
 from qanat.delivery.receiver import ReceiverCore
-from qanat.delivery.steps import Multi, SinkSync
+from qanat.delivery.steps import SinkDiscard, SinkPrepare, SinkSync
 from qanat.errors import QanatError
 from qanat.metrics import CollectorMetrics
 from qanat.wire.v1 import delivery_pb2 as wire
@@ -45,6 +45,8 @@ class Pipeline:
         self._metrics = metrics
         self._window_bytes = window_bytes
         self._batch: Batch | None = None
+        self._open_events = self._open_bytes = 0  # appended and not committed
+        self._cut_events = self._cut_bytes = 0  # of these, covered by the last prepare
         self._stopped = asyncio.Event()
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,9 +86,14 @@ class Pipeline:
     def _handle(self, event: m.Event, batch: Batch | None = None) -> None:
         """Feed the core and do what it says, in its order."""
         self._batch = batch
+        commits = self._core.state.commits
         for command in self._core.handle(event):
             self._do(command)
         self._batch = None
+        if self._core.state.commits > commits:
+            self._metrics.stored(self._cut_events, self._cut_bytes)
+            self._open_events -= self._cut_events
+            self._open_bytes -= self._cut_bytes
 
     def _do(self, command: m.Command) -> None:
         match command:
@@ -94,6 +101,8 @@ class Pipeline:
                 assert self._batch is not None
                 self._worker.append(self._batch)
                 self._metrics.received(self._batch.count, self._batch.payload_bytes)
+                self._open_events += self._batch.count
+                self._open_bytes += self._batch.payload_bytes
             case m.Perform():
                 self._begin(command)
             case m.Report():
@@ -104,8 +113,13 @@ class Pipeline:
                 self._say(command)
 
     def _begin(self, command: m.Perform) -> None:
-        if isinstance(command.step, Multi | SinkSync):
-            self._metrics.committing()
+        match command.step:
+            case SinkPrepare():
+                self._cut_events, self._cut_bytes = self._open_events, self._open_bytes
+            case SinkSync():
+                self._metrics.committing()
+            case SinkDiscard():
+                self._open_events = self._open_bytes = 0
         task = asyncio.get_running_loop().create_task(self._perform(command))
         self._tasks.add(task)
         task.add_done_callback(self._performed)

@@ -1,6 +1,6 @@
 """`collectorSource`, `autoCollectorSource`: take what agents deliver.
 
-    coll : collectorSource(35853) | file("/data/%Y-%m-%d/", "web-") ;
+coll : collectorSource(35853) | file("/data/%Y-%m-%d/", "web-") ;
 """
 
 from __future__ import annotations

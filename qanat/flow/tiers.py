@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from qanat.flow.faults import Faults
+from qanat.flow.faults import Faults, did_you_mean
 from qanat.flow.model import Flow, LogicalNode
 
 
@@ -63,4 +63,7 @@ def _check_names(node: LogicalNode, names: Names, faults: Faults) -> None:
         ("sink", node.sink, [*names.sinks, *names.agent_sinks]),
     ):
         if call.name not in known:
-            faults.unknown(call.place, kind, call.name, known)
+            hint = did_you_mean(call.name, known)
+            faults.add(
+                call.place, f'there is no {kind} "{call.name}"{hint}; there are: {", ".join(sorted(known))}'
+            )

@@ -11,7 +11,9 @@ FIRST_S = 1.0
 
 @functools.cache
 def _wait(max_s: float) -> tenacity.wait.wait_base:
-    return tenacity.wait_exponential_jitter(initial=min(FIRST_S, max_s / 4), max=max_s, jitter=min(1.0, max_s / 4))
+    return tenacity.wait_exponential_jitter(
+        initial=min(FIRST_S, max_s / 4), max=max_s, jitter=min(1.0, max_s / 4)
+    )
 
 
 def backoff_s(attempt: int, max_s: float) -> float:

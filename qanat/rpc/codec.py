@@ -42,7 +42,9 @@ def decode_batch(message: wire.Batch) -> Batch:
     payload = message.payload
     what = f"batch of stream {message.stream!r} [{message.start}, {message.end})"
     if crc32c(payload) != message.crc32c:
-        raise CorruptError(f"{what} has CRC32C {crc32c(payload):08x}, its sender computed {message.crc32c:08x}")
+        raise CorruptError(
+            f"{what} has CRC32C {crc32c(payload):08x}, its sender computed {message.crc32c:08x}"
+        )
     if len(payload) > limits.BATCH_BYTES_MAX:
         raise CorruptError(f"{what} has {len(payload)} payload bytes; the limit is {limits.BATCH_BYTES_MAX}")
     if not message.start <= message.end <= limits.POSITION_MAX:
@@ -55,7 +57,9 @@ def decode_batch(message: wire.Batch) -> Batch:
         from qanat import columns  # Arrow: loaded with the first batch that needs it
 
         return _batch(message, PayloadForm.COLUMNS, columns.decode(payload))
-    raise CorruptError(f"{what} has payload form {message.form}; this version knows LINES (1) and COLUMNS (2)")
+    raise CorruptError(
+        f"{what} has payload form {message.form}; this version knows LINES (1) and COLUMNS (2)"
+    )
 
 
 def _batch(message: wire.Batch, form: PayloadForm, payload: object) -> Batch:

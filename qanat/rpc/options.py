@@ -5,6 +5,7 @@ from __future__ import annotations
 from qanat import limits
 
 DELIVER = "/qanat.v1.Delivery/Deliver"
+PROTOCOL = 1  # version of the wire contract, in every hello
 
 # A peer that is stopped or unplugged keeps its TCP connection: pings find it out in about KEEPALIVE + TIMEOUT.
 KEEPALIVE_MS = 5_000
@@ -28,4 +29,8 @@ def channel_options() -> list[tuple[str, int | str]]:
 
 def server_options() -> list[tuple[str, int | str]]:
     """For the listening end. A port that another process serves is an error, not shared."""
-    return [*_COMMON, ("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2)]
+    return [
+        *_COMMON,
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+    ]

@@ -1,0 +1,160 @@
+"""What the command lines of the programs have in common: options, the private directory, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from qanat import registry
+from qanat.errors import ConfigError, RetryableError
+from qanat.flow import tiers
+from qanat.flow.model import LogicalNode
+from qanat.flow.parser import parse
+from qanat.flow.units import DURATION_NS, parse_number
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class DurationParam(click.ParamType[float]):
+    """A duration as flows write it (`200ms`); gives seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            parsed = parse_number(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not isinstance(parsed, tuple) or parsed[1] not in DURATION_NS:
+            self.fail(f"{value!r} is not a duration; write for example 200ms, 5s or 1m", param, ctx)
+        return float(parsed[0]) * DURATION_NS[parsed[1]] / 1e9
+
+
+def program_options(command: F) -> F:
+    """FLOWFILE and the options that every program has."""
+    options = (
+        click.argument(
+            "flow_file", metavar="FLOWFILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+        ),
+        click.option(
+            "--name",
+            default=socket.gethostname,
+            show_default="host name",
+            envvar="QANAT_NAME",
+            help="Physical node; unique in the cluster, and the same at every start.",
+        ),
+        click.option(
+            "--state-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=lambda: Path("~/.local/state/qanat").expanduser(),
+            show_default="~/.local/state/qanat",
+            envvar="QANAT_STATE_DIR",
+            help="Durable and private to this program on this host.",
+        ),
+        click.option(
+            "--only",
+            multiple=True,
+            metavar="LOGICAL",
+            help="Run only this logical node of the file; may be given again. Default: all of this tier.",
+        ),
+        click.option(
+            "--metrics",
+            metavar="[HOST:]PORT",
+            envvar="QANAT_METRICS",
+            help="Serve Prometheus metrics at http://HOST:PORT/metrics; HOST is 127.0.0.1 unless given.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_tiers(flow_file: Path) -> tiers.Tiers:
+    """The file's logical nodes by tier. Raises ConfigError with every fault."""
+    try:
+        text = flow_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"flow file {flow_file} can't be read: {error}") from error
+    names = tiers.Names(
+        registry.names(registry.SOURCES),
+        registry.names(registry.SINKS),
+        registry.names(registry.AGENT_SINKS),
+        registry.names(registry.COLLECTOR_SOURCES),
+    )
+    return tiers.split(parse(text, str(flow_file)), names)
+
+
+def chosen(
+    nodes: tuple[LogicalNode, ...], only: tuple[str, ...], flow_file: Path, tier: str
+) -> list[LogicalNode]:
+    """The nodes to run. Raises ConfigError when there is none, or one that was asked for is missing."""
+    known = {node.name: node for node in nodes}
+    missing = [name for name in only if name not in known]
+    if missing or not nodes:
+        has = ", ".join(known) or "none"
+        wanted = f"no logical node {', '.join(missing)}" if missing else f"nothing for {tier}"
+        raise ConfigError(f"{flow_file} has {wanted}; its logical nodes for {tier} are: {has}")
+    return [known[name] for name in only] if only else list(nodes)
+
+
+@contextlib.contextmanager
+def private_directory(path: Path) -> Iterator[Path]:
+    """Create and lock `path`. Raises RetryableError while another process has it, ConfigError when it can't be had."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"state directory {path} can't be used: {error}; choose one with --state-dir"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise RetryableError(
+            f"state directory {path} is in use by another process; stop it, or give this one another --name or "
+            "--state-dir"
+        ) from error
+    try:
+        yield path
+    finally:
+        os.close(lock)
+
+
+def metrics_address(text: str) -> tuple[str, int]:
+    """`PORT` or `HOST:PORT`."""
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"--metrics {text!r} is not [HOST:]PORT")
+    return host or "127.0.0.1", int(port)
+
+
+def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run `main(stop)` on an event loop; SIGTERM and SIGINT set `stop`, a second one ends the process at once."""
+    import uvloop
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                os._exit(130)  # whoever insists gets what SIGKILL would give: recovery covers it
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        await main(stop)
+
+    uvloop.run(run())

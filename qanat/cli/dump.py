@@ -23,6 +23,8 @@ from qanat.flow.parser import parse_component
 # How long a source may be silent before `--no-follow` takes it that it has nothing more.
 _SILENCE_S = 0.5
 _POLL_S = 1.0
+# A source that always has more must still be asked for new streams now and then.
+_BATCHES_PER_POLL = 16
 
 
 @click.command(name="dump")
@@ -33,7 +35,7 @@ _POLL_S = 1.0
 @click.option("-n", "--count", type=click.IntRange(min=0), metavar="N", help="Stop after N events.")
 @click.option("-f", "--follow/--no-follow", default=False, help="Go on with what is new, until interrupted.")
 def command(source: str, as_json: bool, count: int | None, follow: bool) -> None:
-    r"""Print what a source yields.
+    """Print what a source yields.
 
     SOURCE is written as in a flow. It is opened as an agent would open it, but with a state of its own that is thrown
     away afterwards, and nothing is acknowledged: a running agent, and its files, are not disturbed.
@@ -80,7 +82,10 @@ def _batches(source: Source, follow: bool) -> Iterator[Batch]:
             if isinstance(event, StreamFound):
                 source.seek(event.stream, event.position)
         read = False
-        while batch := source.read(limits.BATCH_BYTES_TARGET):
+        for _ in range(_BATCHES_PER_POLL):
+            batch = source.read(limits.BATCH_BYTES_TARGET)
+            if batch is None:
+                break
             read = True
             yield batch
         if not (follow or read or events):

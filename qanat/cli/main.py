@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,9 @@ PROGRAMS = {
     "collector": "Run a collector: take events from agents and store them.",
     "master": "Run a master: configure all nodes from one place.",
 }
+
+# Their output is for reading or for a pipe; what they do on the way is of no interest unless it goes wrong.
+_RESULT_COMMANDS = {"dump", "verify"}
 
 EPILOG = """\b
 Exit codes:
@@ -111,9 +115,8 @@ def _load(name: str, target: str) -> click.Command:
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
     envvar="QANAT_LOG_LEVEL",
+    help="Default: info for daemons, warning for commands that print a result.",
 )
 @click.option(
     "--log-format",
@@ -121,8 +124,8 @@ def _load(name: str, target: str) -> click.Command:
     envvar="QANAT_LOG_FORMAT",
     help="Default: text on a terminal, else json.",
 )
-@click.pass_obj
-def cli(options: Options, debug: bool, log_level: str, log_format: str | None) -> None:
+@click.pass_context
+def cli(context: click.Context, debug: bool, log_level: str | None, log_format: str | None) -> None:
     """Move events from many hosts into storage: in order, exactly once.
 
     \b
@@ -134,8 +137,9 @@ def cli(options: Options, debug: bool, log_level: str, log_format: str | None) -
     """
     from qanat import log
 
-    options.debug = debug
-    log.configure(level=log_level, form=log_format)
+    context.obj.debug = debug
+    usual = "warning" if context.invoked_subcommand in _RESULT_COMMANDS else "info"
+    log.configure(level=log_level or usual, form=log_format)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
     except QanatError as error:
         if options.debug:
-            raise
+            traceback.print_exc()
         click.echo(f"qanat: {error}", err=True)
         return exit_code(error)
     return result if isinstance(result, int) else EXIT_OK

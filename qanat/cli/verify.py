@@ -41,19 +41,19 @@ def command(
     as_json: bool,
     progress: bool | None,
 ) -> None:
-    r"""Count what is lost, doubled or out of order in stored files.
+    """Count what is lost, doubled or out of order in stored files.
 
     Events are expected to carry the numbers of a sequence. Everything below each DIR that is not hidden is read: plain
     text, json and csv line by line (compressed as .gz, .zst, .bz2, .lz4, .snappy), and the column `body` of .parquet,
     .orc and .avro.
 
     \b
-      qanat verify /data/web --pattern 'seq=(\d+)'
-      qanat verify /data --pattern 'id=(?P<stream>\w+)/(?P<seq>\d+)' --first 0 --expect 1000000 --json
+      qanat verify /data/web --pattern 'seq=(\\d+)'
+      qanat verify /data --pattern 'id=(?P<stream>\\w+)/(?P<seq>\\d+)' --first 0 --expect 1000000 --json
 
     The number is group 1 of the pattern's first match on a line, or its group named `seq`. If the pattern has a group
     named `stream`, or --stream-pattern finds one, each stream has a numbering of its own. A pattern should not match
-    line ends (write [ \t] rather than \s next to where a line may end).
+    line ends (write [ \\t] rather than \\s next to where a line may end).
 
     Each stream is expected to have every number from its first to its last exactly once:
 

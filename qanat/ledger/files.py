@@ -10,8 +10,11 @@ from pathlib import Path
 
 from qanat.errors import ConfigError
 
-# What the file sink appends to prefix and sink: `-<UTC time>-<sequence>.<extension>`.
-_ROLLED = re.compile(r"(?P<sink>.*)-(?P<time>[0-9]{8}T?[0-9][0-9.]*Z?)-(?P<number>[0-9]+)(?:\.[^/]*)?\Z")
+# What the file sink appends to prefix and sink: `-<UTC time>-<sequence>.<extension>`, with a `~<number>` when another
+# file has that name already.
+_ROLLED = re.compile(
+    r"(?P<sink>.*)-(?P<time>[0-9]{8}T?[0-9][0-9.]*Z?)-(?P<number>[0-9]+)(?:~[0-9]+)?(?:\.[^/]*)?\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,134 @@
+"""The parser: what it accepts, and that every fault is reported at its place."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qanat.errors import ConfigError
+from qanat.flow.model import Boolean, Call, Duration, Integer, Items, Keyword, LogicalNode, Real, Size, Text
+from qanat.flow.parser import parse, parse_component
+
+
+def faults(text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "app.flow")
+    return caught.value.faults
+
+
+def test_parse_reads_every_kind_of_value() -> None:
+    call = parse_component(
+        'x("a", -5, 0x1F, 010, 1.5, 1e-3, true, false, 30s, 1.5h, 64MiB, ["b", [1]], [], f(2), g, k="v", d=f)'
+    )
+    assert call.positional == (
+        Text("a"),
+        Integer(-5),
+        Integer(31),
+        Integer(8),
+        Real(1.5),
+        Real(0.001),
+        Boolean(True),
+        Boolean(False),
+        Duration(Decimal(30), "s"),
+        Duration(Decimal("1.5"), "h"),
+        Size(Decimal(64), "MiB"),
+        Items((Text("b"), Items((Integer(1),)))),
+        Items(()),
+        Call("f", (Integer(2),)),
+        Call("g"),
+    )
+    assert call.keywords == (Keyword("k", Text("v")), Keyword("d", Call("f")))
+
+
+def test_parse_reads_statements_with_comments_and_channels() -> None:
+    flow = parse(
+        '# hash\nweb : tail("http://x # y") | file ; // rest\n/* a ; b */ b-1.x_y: s()|\tmemoryChannel(1) | k;\r\n'
+    )
+    assert flow.nodes == (
+        LogicalNode("web", Call("tail", (Text("http://x # y"),)), Call("file")),
+        LogicalNode("b-1.x_y", Call("s"), Call("k"), Call("memoryChannel", (Integer(1),))),
+    )
+    assert (flow.nodes[1].place.line, flow.nodes[1].place.column) == (3, 13)
+
+
+@pytest.mark.parametrize(
+    ("literal", "value"),
+    [
+        (r'"\n\t\b\f\r\"\\\'"', "\n\t\b\f\r\"\\'"),
+        (r'"\u00e9\uu0041\ud83d\ude00"', "éA😀"),
+        (r'"\0\101\477"', "\x00A'7"),
+        ('"é ; | /* // # \t"', "é ; | /* // # \t"),
+    ],
+)
+def test_parse_resolves_java_escapes(literal: str, value: str) -> None:
+    assert parse_component(f"x({literal})").positional == (Text(value),)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "# only a comment", "/* x */"])
+def test_parse_of_nothing_is_an_empty_flow(text: str) -> None:
+    assert parse(text).nodes == ()
+
+
+def test_fault_has_place_message_excerpt_and_caret() -> None:
+    assert faults('ok : a | b ;\n\tweb : tail("x" 5) | file ;\n') == (
+        'app.flow:2:17: found "5", expected ")" or ","\n    \tweb : tail("x" 5) | file ;\n    \t               ^',
+    )
+
+
+def test_parse_reports_faults_of_several_statements() -> None:
+    found = faults('a : x | ;\nb : y | z ;\nc : ( | z ;\nd : x(10q, 09, "\\w") | z ;\nb : y | z ;')
+    assert [fault.split(" ", 1)[0] for fault in found] == [
+        "app.flow:1:9:",
+        "app.flow:3:5:",
+        "app.flow:4:7:",
+        "app.flow:4:12:",
+        "app.flow:4:17:",
+        "app.flow:5:1:",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a : b | c", 'the text ends too early, expected ";" or "|"'),
+        ('a : b("x | c ;\nd : e | f ;', "no closing"),
+        ("a : b | c ; /* open", "not closed"),
+        ("a : b('x') | c ;", "straight double quotes"),
+        ("a : b(1, x=2, 3) | c ;", "positional argument can't follow"),
+        ("a : b(x=2, x=3) | c ;", '"x" is given twice'),
+        ("a : b(5Mib) | c ;", "did you mean MiB?"),
+        ("a : b(-5s) | c ;", "can't be negative"),
+        ("a : b(99999999999999999999) | c ;", "64 bits"),
+        ("a : b(1e999) | c ;", "too large"),
+        ("a : b(1.2.3) | c ;", "not a number"),
+        (f"a : b({'1' * 5000}) | c ;", "too long"),
+        (f"a : {'b(' * 60}1{')' * 60} | c ;", "nested deeper"),
+        (f"a : b({'[' * 5000}{']' * 5000}) | c ;", "nested deeper"),
+        ('a : b("\\ud800") | c ;', "surrogate"),
+        ('a : b("\\u12") | c ;', "four hexadecimal digits"),
+        ("a : b | c ;\na : d | e ;", "already defined at line 1"),
+    ],
+)
+def test_fault_says_what_is_wrong(text: str, message: str) -> None:
+    found = faults(text)
+    assert len(found) == 1, found
+    assert message in found[0]
+
+
+def test_parse_component_refuses_more_than_one() -> None:
+    with pytest.raises(ConfigError, match="expected the end"):
+        parse_component('tail("x") | file')
+
+
+@given(st.text(alphabet='ab:|;()[]",=\\/*# \n01.5sMé', max_size=60))
+def test_parse_of_anything_gives_a_flow_or_faults(text: str) -> None:
+    found: tuple[str, ...] = ("<flow>:",)
+    try:
+        parse(text)
+    except ConfigError as error:
+        found = error.faults
+    assert found
+    assert all(fault.startswith("<flow>:") for fault in found)

@@ -1,0 +1,1 @@
+"""Bucketed files on a local disk: what `collector/sinks/file.py` is made of."""

@@ -1,0 +1,387 @@
+"""`tail("path or glob", ...)`: files as streams of lines, followed through rotation, truncation and restarts.
+
+Guarantee: every line of every file is read, in order, and can be read again until it is acknowledged; a file's
+predecessor at the same path is read to its end first. Only what is gone before it could be read is lost (truncation,
+a rotated file compressed or deleted while the agent was down), and it is counted.
+
+    web : tail("/var/log/nginx/*.log", "/var/log/syslog", start="end") | agentE2EChain("collector1") ;
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import msgspec
+import structlog
+
+from agent.tailing import state as state_file
+from agent.tailing.dead_letters import DeadLetters
+from agent.tailing.discovery import Discovery
+from agent.tailing.handles import Handles, Listings
+from agent.tailing.identity import Known
+from agent.tailing.reader import ContentChangedError, Reader, VanishedError
+from agent.tailing.recovery import Recovery
+from agent.tailing.registry import Registry
+from agent.tailing.state import State, StreamState
+from agent.tailing.stream import Stream
+from agent.tailing.tracker import Tracker
+from agent.tailing.watch import Changes, Watch
+from qanat import limits
+from qanat.batch import Batch
+from qanat.component import Context, Source, StreamEvent, StreamFinished
+from qanat.config import Bytes, Seconds
+from qanat.errors import ConfigError, CorruptError
+from qanat.limits import Oversize
+
+_log = structlog.get_logger()
+
+# At most this often, unless a new stream has to be durable before it is reported.
+_SAVE_INTERVAL_S = 1.0
+# Rotated files are looked at this often while they may still grow.
+_SETTLE_INTERVAL_S = 0.5
+
+
+class TailConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `tail(...)` accepts."""
+
+    paths: list[str]  # paths and globs: `*`, `?`, `[...]`, `**` for any directories
+    start: Literal["beginning", "end"] = (
+        "beginning"  # of files that exist when the agent starts for the first time
+    )
+    oversize: Literal["split", "truncate", "dead-letter"] = (
+        "split"  # what happens to a line above event_bytes
+    )
+    event_bytes: Bytes = limits.EVENT_BYTES_MAX
+    rotate_wait: Seconds = 5.0  # a rotated file is over when it has not grown for so long
+    watch: Literal["auto", "inotify", "poll"] = "auto"
+    poll_interval: Seconds = 0.25  # how often files are looked at without inotify
+    rescan: Seconds = 10.0  # how often everything is looked at with inotify, which doesn't see remote changes
+    exclude: list[str] = msgspec.field(
+        default_factory=lambda: ["*.gz", "*.bz2", "*.xz", "*.zst", "*.lz4", "*.Z"]
+    )
+    open_files: int = 512  # kept open; half of the usual limit of 1024 a process
+    dead_letter_quota: Bytes = limits.GIB
+
+
+def _faults(config: TailConfig) -> list[str]:
+    """Everything wrong with a configuration."""
+    faults = []
+    if not config.paths or not all(config.paths):
+        faults.append(
+            'tail() needs at least one path or glob, and none of them empty: tail("/var/log/syslog").'
+        )
+    if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
+        faults.append(f"tail(event_bytes={config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}.")
+    if config.open_files < 1:
+        faults.append(f"tail(open_files={config.open_files}) must be at least 1.")
+    if min(config.poll_interval, config.rescan) <= 0:
+        faults.append("tail(poll_interval=..., rescan=...) must be more than 0.")
+    return faults
+
+
+class Tail(Source):
+    """Reads files. A stream is one incarnation of a file, a position a byte offset in it."""
+
+    name: ClassVar[str] = "tail"
+    Config: ClassVar[type[msgspec.Struct]] = TailConfig
+
+    def __init__(self, config: TailConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._config = config
+        self._clock = context.clock
+        self._listings = Listings()
+        self._handles = Handles(config.open_files, self._listings)
+        self._registry = Registry(self._handles)
+        self._tracker = Tracker(context, self._registry, self._handles, self._listings, config.rotate_wait)
+        self._recovery = Recovery(self._tracker, self._registry, self._handles, self._listings, self._clock)
+        dead = DeadLetters(context, config.dead_letter_quota)
+        self._reader = Reader(self._handles, context, Oversize(config.oversize), config.event_bytes, dead)
+        self._discovery = Discovery(config.paths, config.exclude)
+        self._watch: Watch | None = None
+        self._identified = False
+        self._paths: set[str] = set()
+        self._rescan_at_s = self._settle_at_s = self._look_at_s = self._save_at_s = 0.0
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Load state and look at the files. Raises ConfigError."""
+        faults = _faults(self._config)
+        if faults:
+            raise ConfigError(*faults)
+        self._watch = Watch(self._config.watch)
+        try:
+            state = state_file.load(self.context.state_dir)
+        except CorruptError as error:
+            self.context.count("state_lost", 1)
+            _log.warning(
+                "tail_state_corrupt", error=str(error), consequence="files are recognised by the collector"
+            )
+            state = None
+        if state is not None:
+            self._recovery.restore(state, self._discovery)
+            self._scan()
+            self._recovery.finish_restore()
+            self._identified = True
+        elif self._config.start == "end":
+            self._remember_sizes()
+
+    def recover(self, known: Mapping[str, int]) -> None:
+        """Without local state, files are identified now: as known streams, or as new ones."""
+        if self._identified:
+            return
+        self._tracker.known = Known(known)
+        self._tracker.nonce_max = self._tracker.known.nonce_max
+        self._identified = True
+        self._scan()
+        self._recovery.find_known_siblings(list({os.path.dirname(path) for path in self._paths}))
+        self._tracker.known = None
+        self._tracker.sizes_at_open = {}
+        self._tracker.changed = True
+        self.wake()
+
+    def close(self) -> None:
+        """Save state, close files. Idempotent."""
+        if self._watch is not None:
+            if self._identified and self._tracker.changed:
+                self._save()
+            self._watch.close()
+            self._watch = None
+        self._handles.close()
+
+    def wake(self) -> None:
+        """End a waiting `poll`. *Thread*: any."""
+        watch = self._watch
+        if watch is not None:
+            watch.wake()
+
+    # -- what is new --------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout_s: float) -> list[StreamEvent]:
+        """News of streams; see Source.poll."""
+        assert self._watch is not None, "poll() before open() or after close()"
+        deadline_s = time.monotonic() + timeout_s  # real time, also under a manual clock: this really waits
+        while True:
+            left_s = deadline_s - time.monotonic()
+            busy = bool(self._tracker.news or self._registry.ready or self._tracker.recheck)
+            changes = self._watch.wait(0.0 if busy else min(left_s, self._pause_s()))
+            self._follow(changes)
+            self._save_if_due()
+            if self._tracker.news or self._registry.ready or changes.woken or left_s <= 0:
+                return self._take_news()
+
+    def _pause_s(self) -> float:
+        """Until the next thing to do by time."""
+        if not self._identified:
+            return self._config.rescan
+        due = [self._rescan_at_s]
+        if self._watch is not None and not self._watch.active:
+            due.append(self._look_at_s)
+        if self._tracker.unsettled:
+            due.append(self._settle_at_s)
+        if self._tracker.changed:
+            due.append(self._save_at_s)
+        # A manual clock doesn't move while this waits: look again now and then.
+        return min(max(min(due) - self._clock.monotonic_s(), 0.001), self._config.rescan)
+
+    def _follow(self, changes: Changes) -> None:
+        if not self._identified:
+            return
+        now_s = self._clock.monotonic_s()
+        if changes.rescan or now_s >= self._rescan_at_s:
+            self._scan()
+        elif self._watch is not None and not self._watch.active and now_s >= self._look_at_s:
+            self._look_at_s = now_s + self._config.poll_interval
+            self._check(self._paths)
+        elif changes.paths or self._tracker.recheck:
+            self._check(self._meant(changes.paths))
+        if self._tracker.unsettled and now_s >= self._settle_at_s:
+            self._settle_at_s = now_s + min(_SETTLE_INTERVAL_S, self._config.rotate_wait / 10)
+            self._tracker.settle()
+            self._check(())
+
+    def _meant(self, changed: set[str]) -> list[str]:
+        """The watched paths among those that changed, also through links."""
+        meant: dict[str, None] = {}
+        for path in changed:
+            if path in self._paths or self._discovery.matches(path):
+                meant[path] = None
+                self._paths.add(path)
+            meant.update(dict.fromkeys(self._tracker.links.get(path, ())))
+        return list(meant)
+
+    def _check(self, paths: set[str] | list[str] | tuple[()]) -> None:
+        again = self._tracker.take_recheck()
+        self._tracker.check([*paths, *again.difference(paths)])
+        # A file that was cut is looked at again as a new one. Whatever still changes then is seen by the next poll.
+        self._tracker.check(self._tracker.take_recheck())
+        self._watch_links()
+
+    def _watch_links(self) -> None:
+        if self._watch is not None and self._tracker.links:
+            self._watch.add({os.path.dirname(target) for target in self._tracker.links})
+
+    def _scan(self) -> None:
+        """Look at everything: directories and files."""
+        assert self._watch is not None
+        now_s = self._clock.monotonic_s()
+        self._rescan_at_s = now_s + self._config.rescan
+        self._look_at_s = now_s + self._config.poll_interval
+        found = self._discovery.walk()
+        directories = [*found.directories, *(os.path.dirname(target) for target in self._tracker.links)]
+        if self._watch.keep(directories):
+            found = self._discovery.walk()  # what appeared before its directory was watched
+        vanished = self._paths.difference(found.files)
+        self._paths = set(found.files)
+        self._check([*vanished, *found.files])
+        self._tracker.retry_stalled()
+
+    def _remember_sizes(self) -> None:
+        for path in self._discovery.walk().files:
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            self._tracker.sizes_at_open[(status.st_dev, status.st_ino)] = status.st_size
+
+    def _take_news(self) -> list[StreamEvent]:
+        """News to report; new streams are durable first, so that a crash can't give a file another id."""
+        if self._tracker.appeared and not self._save():
+            return []
+        news, self._tracker.news = self._tracker.news, []
+        for event in news:
+            stream = self._registry.get(event.stream)
+            if stream is not None and isinstance(event, StreamFinished):
+                stream.told = True
+                self._forget_if_done(stream)
+        return news
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def seek(self, stream: str, position: int) -> None:
+        """Read `stream` from `position` next."""
+        found = self._registry.get(stream)
+        if found is None:
+            self.context.count("seeks_unknown", 1)
+            _log.warning("seek_unknown_stream", stream=stream, position=position)
+            return
+        for _attempt in range(2):  # a file that turns out to be cut or gone has an end, where seeking works
+            try:
+                self._seek(found, position)
+                break
+            except (VanishedError, ContentChangedError) as error:
+                self._trouble(found, error)
+            except OSError as error:
+                found.place(position, b"")
+                self._tracker.stall(found, error)
+                break
+        self._registry.ready.pop(found, None)
+        self._registry.enqueue(found)
+        self._tracker.reached(found)
+
+    def _seek(self, stream: Stream, position: int) -> None:
+        if stream.end is None and position > stream.size:
+            self._tracker.overtaken(stream, position)
+        limit = stream.size if stream.end is None else stream.end
+        if position > limit:
+            self.context.count("seeks_clamped", 1)
+            _log.warning("seek_beyond_end", stream=stream.id, position=position, size_bytes=limit)
+            position = limit
+        tail = b"" if stream.gone else self._reader.tail_before(stream, position)
+        stream.place(position, tail)
+
+    def read(self, max_bytes: int) -> Batch | None:
+        """The next batch of the stream whose turn it is."""
+        ready = self._registry.ready
+        for _turn in range(len(ready)):
+            if not ready:
+                return None
+            stream = next(iter(ready))
+            del ready[stream]
+            if stream.blocked or not stream.has_data:
+                continue
+            batch = self._read(stream, max_bytes)
+            self._registry.enqueue(stream)
+            if not stream.has_data:
+                self._tracker.reached(stream)
+            if batch is not None:
+                self._tracker.changed = True  # the mark moved
+                return batch
+        return None
+
+    def _read(self, stream: Stream, max_bytes: int) -> Batch | None:
+        try:
+            return self._reader.read(stream, max_bytes)
+        except (VanishedError, ContentChangedError) as error:
+            self._trouble(stream, error)
+        except OSError as error:
+            self._tracker.stall(stream, error)
+        return None
+
+    def _trouble(self, stream: Stream, error: VanishedError | ContentChangedError) -> None:
+        """The bytes of a stream are not where they were."""
+        if isinstance(error, ContentChangedError):
+            self._tracker.lose(stream, "truncated")
+            self._check(())
+        else:
+            self._tracker.vanished(stream)
+
+    def acknowledge(self, positions: Mapping[str, int]) -> None:
+        """Everything before these positions is in storage."""
+        for name, position in positions.items():
+            stream = self._registry.get(name)
+            if stream is not None and position > stream.acked:
+                stream.acked = position
+                self._tracker.changed = True
+            if stream is not None:
+                self._forget_if_done(stream)
+
+    def _forget_if_done(self, stream: Stream) -> None:
+        if stream.told and stream.end is not None and stream.acked >= stream.end:
+            self._tracker.forget(stream)
+
+    def lag_bytes(self) -> int:
+        """Bytes that exist and were not read yet."""
+        return sum(stream.unread_bytes for stream in self._registry)
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    def _save_if_due(self) -> None:
+        if self._identified and self._tracker.changed and self._clock.monotonic_s() >= self._save_at_s:
+            self._save()
+
+    def _save(self) -> bool:
+        """Write the state file; False (and again in a second) when that fails."""
+        self._save_at_s = self._clock.monotonic_s() + _SAVE_INTERVAL_S
+        state = State(
+            [_saved(stream) for stream in self._registry if not stream.gone],
+            list(self._tracker.tombs.values()),
+        )
+        try:
+            state_file.save(self.context.state_dir, state)
+        except OSError as error:
+            _log.error("tail_state_not_saved", directory=str(self.context.state_dir), error=str(error))
+            return False
+        self._tracker.changed = self._tracker.appeared = False
+        return True
+
+
+def _saved(stream: Stream) -> StreamState:
+    mark = stream.current_mark()
+    return StreamState(
+        id=stream.id,
+        home=stream.home,
+        where=stream.where,
+        dev=stream.dev,
+        ino=stream.ino,
+        fingerprint_bytes=stream.fingerprint.length,
+        fingerprint=stream.fingerprint.hash,
+        acked=stream.acked,
+        size=stream.size,
+        mtime_ns=stream.mtime_ns,
+        mark_position=mark.position if mark is not None else 0,
+        mark=mark.hash if mark is not None else "",
+    )

@@ -1,0 +1,63 @@
+"""Where events too large to be sent are kept, within a quota."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import structlog
+
+from agent.tailing.state import sync_directory
+from qanat.component import Context
+
+_log = structlog.get_logger()
+_BLOCK_BYTES = 1 << 20
+
+
+class DeadLetters:
+    """Files named by stream and position, so that an event read again is kept once."""
+
+    def __init__(self, context: Context, quota_bytes: int) -> None:
+        self._directory = context.state_dir / "dead-letter"
+        self._count = context.count
+        self._quota_bytes = quota_bytes
+
+    def keep(self, fd: int, stream: str, start: int, end: int) -> None:
+        """Copy the bytes `[start, end)` of `fd`; when that is impossible, say so and count it. *Blocking*."""
+        path = self._directory / f"{stream}-{start}.raw"
+        if path.exists():
+            return
+        used = (
+            sum(entry.stat().st_size for entry in self._directory.iterdir())
+            if self._directory.is_dir()
+            else 0
+        )
+        if used + end - start > self._quota_bytes:
+            self._dropped(path, end - start, f"quota of {self._quota_bytes} bytes, {used} used")
+            return
+        try:
+            self._copy(fd, path, start, end)
+        except OSError as error:
+            self._dropped(path, end - start, str(error))
+            return
+        self._count("events_dead_lettered", 1)
+        _log.warning("event_dead_lettered", path=str(path), size_bytes=end - start)
+
+    def _copy(self, fd: int, path: Path, start: int, end: int) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        with temporary.open("wb") as file:
+            while start < end:
+                block = os.pread(fd, min(_BLOCK_BYTES, end - start), start)
+                if not block:
+                    raise OSError(f"the file ended at {start}, before {end}")
+                file.write(block)
+                start += len(block)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(self._directory)
+
+    def _dropped(self, path: Path, size_bytes: int, why: str) -> None:
+        self._count("dead_letters_dropped", 1)
+        _log.error("dead_letter_dropped", path=str(path), size_bytes=size_bytes, why=why)

@@ -1,0 +1,144 @@
+"""Which paths a list of paths and globs means: `*`, `?`, `[...]` within a name, `**` for any directories.
+
+As in a shell, wildcards don't match a leading dot. Links to directories are followed, but not by `**`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def _name_regex(segment: str) -> str:
+    """The regular expression of one path segment."""
+    out = [] if segment.startswith(".") else [r"(?!\.)"]
+    at = 0
+    while at < len(segment):
+        char = segment[at]
+        close = segment.find("]", at + 2) if char == "[" else -1
+        if char == "*":
+            out.append("[^/]*")
+        elif char == "?":
+            out.append("[^/]")
+        elif close > 0:
+            body = segment[at + 1 : close].replace("\\", r"\\").replace("[", r"\[")
+            out.append("[" + ("^" + body[1:] if body[0] in "!^" else body) + "]")
+            at = close
+        else:
+            out.append(re.escape(char))
+        at += 1
+    return "".join(out)
+
+
+class Pattern:
+    """One path or glob, absolute."""
+
+    def __init__(self, text: str) -> None:
+        self.text = os.path.abspath(text)
+        self._segments = self.text.strip("/").split("/")
+        self.magic = _MAGIC.search(self.text) is not None
+        self._names = [re.compile(_name_regex(segment), re.DOTALL) for segment in self._segments]
+        parts = [
+            r"(?:[^/.][^/]*/)*" if segment == "**" else _name_regex(segment) + "/"
+            for segment in self._segments
+        ]
+        whole = "/" + "".join(parts).removesuffix("/")
+        if self._segments[-1] == "**":
+            whole += r"(?!\.)[^/]*"
+        self._whole = re.compile(whole, re.DOTALL)
+
+    def matches(self, path: str) -> bool:
+        """Whether `path` (absolute) is meant."""
+        return self._whole.fullmatch(path) is not None if self.magic else path == self.text
+
+    def walk(self, found: Found) -> None:
+        """Add the files that exist now, and the directories in which more may appear."""
+        self._walk("/", 0, found)
+
+    def _walk(self, directory: str, depth: int, found: Found) -> None:
+        segment, last = self._segments[depth], depth == len(self._segments) - 1
+        if segment == "**":
+            self._descend(directory, depth, found)
+        elif not _MAGIC.search(segment):
+            self._literal(directory, segment, depth, found)
+        else:
+            name = self._names[depth]
+            for entry in found.entries(directory):
+                if name.fullmatch(entry.name):
+                    if last:
+                        found.files.setdefault(entry.path)
+                    elif entry.is_dir():
+                        self._walk(entry.path, depth + 1, found)
+
+    def _literal(self, directory: str, segment: str, depth: int, found: Found) -> None:
+        path = os.path.join(directory, segment)
+        if depth == len(self._segments) - 1:
+            found.directories.setdefault(directory)
+            found.files.setdefault(path)
+        elif os.path.isdir(path):
+            self._walk(path, depth + 1, found)
+        else:
+            found.directories.setdefault(directory)  # the next directory may be created there
+
+    def _descend(self, directory: str, depth: int, found: Found) -> None:
+        last = depth == len(self._segments) - 1
+        if not last:
+            self._walk(directory, depth + 1, found)
+        for entry in found.entries(directory):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                self._walk(entry.path, depth, found)
+            elif last:
+                found.files.setdefault(entry.path)
+
+
+@dataclass(slots=True)
+class Found:
+    """What a walk found: files (literal paths also when they don't exist yet) and directories to watch, in order."""
+
+    files: dict[str, None] = field(default_factory=dict)
+    directories: dict[str, None] = field(default_factory=dict)
+
+    def entries(self, directory: str) -> list[os.DirEntry[str]]:
+        """The entries of a directory, by name; none when it can't be listed."""
+        self.directories.setdefault(directory)
+        try:
+            with os.scandir(directory) as listing:
+                return sorted(listing, key=lambda entry: entry.name)
+        except OSError:
+            return []
+
+
+class Discovery:
+    """The paths and globs of one source, less what is excluded (globs on base names)."""
+
+    def __init__(self, paths: Sequence[str], exclude: Iterable[str]) -> None:
+        self._patterns = [Pattern(path) for path in paths]
+        self._exclude = [re.compile(_name_regex(name), re.DOTALL) for name in exclude]
+        self._literals = {pattern.text for pattern in self._patterns if not pattern.magic}
+
+    def matches(self, path: str) -> bool:
+        """Whether `path` is watched."""
+        return path in self._literals or (
+            any(pattern.matches(path) for pattern in self._patterns if pattern.magic)
+            and not self._excluded(path)
+        )
+
+    def walk(self) -> Found:
+        """Everything that is watched now. *Blocking*: lists every directory."""
+        found = Found()
+        for pattern in self._patterns:
+            pattern.walk(found)
+        found.files = {
+            path: None for path in found.files if path in self._literals or not self._excluded(path)
+        }
+        return found
+
+    def _excluded(self, path: str) -> bool:
+        name = os.path.basename(path)
+        return any(pattern.fullmatch(name) for pattern in self._exclude)

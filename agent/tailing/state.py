@@ -1,0 +1,100 @@
+"""The state file of `tail`: which streams there are and how far they are in storage.
+
+One line with magic and CRC32C, then JSON. Replaced atomically: a crash leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from crc32c import crc32c
+
+from qanat.errors import CorruptError
+
+FILE_NAME = "tail.state"
+_MAGIC = b"qanat-tail-1 "
+_HEADER_BYTES = len(_MAGIC) + 9
+
+
+class StreamState(msgspec.Struct, frozen=True, array_like=True):
+    """What is remembered of a stream."""
+
+    id: str
+    home: str
+    where: str | None
+    dev: int
+    ino: int
+    fingerprint_bytes: int
+    fingerprint: str
+    acked: int
+    size: int
+    mtime_ns: int
+    mark_position: int
+    mark: str
+
+
+class Tomb(msgspec.Struct, frozen=True, array_like=True):
+    """A finished file that still exists under a name that is not watched: if it comes back, `end` is where it goes on."""
+
+    dev: int
+    ino: int
+    fingerprint_bytes: int
+    fingerprint: str
+    end: int
+
+
+class State(msgspec.Struct, frozen=True):
+    """The content of the state file."""
+
+    streams: Sequence[StreamState] = ()
+    tombs: Sequence[Tomb] = ()
+
+
+class _Loaded(msgspec.Struct, frozen=True):
+    streams: list[StreamState]
+    tombs: list[Tomb]
+
+
+def load(directory: Path) -> State | None:
+    """None when there is none. Raises CorruptError."""
+    path = directory / FILE_NAME
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    body = data[_HEADER_BYTES:]
+    if data[:_HEADER_BYTES] != _header(body):
+        raise CorruptError(f"State file {path} ({len(data)} bytes) does not match its checksum.")
+    try:
+        loaded = msgspec.json.decode(body, type=_Loaded)
+    except msgspec.DecodeError as error:
+        raise CorruptError(f"State file {path} can't be decoded: {error}") from error
+    return State(loaded.streams, loaded.tombs)
+
+
+def save(directory: Path, state: State) -> None:
+    """Replace the state file, durably. *Blocking*. Raises OSError; the old file is then still in place."""
+    body = msgspec.json.encode(state)
+    temporary = directory / (FILE_NAME + ".new")
+    with temporary.open("wb") as file:
+        file.write(_header(body) + body)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(directory / FILE_NAME)
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in `directory` durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _header(body: bytes) -> bytes:
+    return _MAGIC + b"%08x\n" % crc32c(body)

@@ -1,0 +1,103 @@
+"""One incarnation of a file, as the source knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agent.tailing.identity import Fingerprint, Mark, digest
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """One incarnation of a file.
+
+    `home`: the watched path it was discovered at; the streams of one home are read in the order of their nonces.
+    `at`: the watched paths it is at now. None left: it was rotated away or deleted.
+    `where`: a path to reopen it by, as far as known.
+    """
+
+    id: str
+    nonce: int
+    home: str
+    dev: int
+    ino: int
+    fingerprint: Fingerprint
+    attributes: dict[str, str]
+    start: int  # where reading begins by itself
+    acked: int
+    size: int  # bytes that exist, as far as known
+    mtime_ns: int  # of the file, when it was last looked at
+    grown_at_s: float  # monotonic
+    mark: Mark | None = None  # from state: what was before the furthest read position of the last process
+    where: str | None = None
+    at: set[str] = field(default_factory=set)
+    cursor: int | None = None  # read position; None until the first seek
+    high: int = 0  # the furthest position read
+    high_tail: bytes | None = None  # the last bytes before `high`
+    tail: bytes | None = None  # the last bytes before `cursor`, compared before reading on
+    scanned: int = 0  # no line end between `cursor` and here
+    end: int | None = None  # nothing is read beyond it any more
+    left_home_s: float | None = None  # monotonic; None while it is at `home`
+    settled: bool = False  # away from home, and has not grown for `rotate_wait`
+    reported: bool = False  # StreamFound was queued
+    finished: bool = False  # StreamFinished was queued
+    told: bool = False  # StreamFinished was handed out
+    stalled: bool = False  # reading failed: tried again with the next full scan
+    gone: bool = False  # its bytes don't exist any more
+    pred: Stream | None = None
+    succ: list[Stream] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.dev, self.ino
+
+    @property
+    def has_data(self) -> bool:
+        """Whether reading may yield something now (order aside)."""
+        if self.cursor is None or self.stalled:
+            return False
+        if self.end is not None:
+            return self.cursor < self.end
+        return self.size > self.cursor and self.size > self.scanned
+
+    @property
+    def passed(self) -> bool:
+        """Whether its successor at the same path may be read."""
+        if self.end is not None:
+            return self.cursor is not None and self.cursor >= self.end
+        if self.left_home_s is None:  # came back: it goes on beside its former successor
+            return True
+        return self.settled and self.cursor is not None and not self.has_data
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a predecessor must be read first."""
+        before = self.pred
+        while before is not None:
+            if not before.passed:
+                return True
+            before = before.pred
+        return False
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that exist and were not read."""
+        end = self.size if self.end is None else self.end
+        return max(0, end - (self.start if self.cursor is None else self.cursor))
+
+    def place(self, position: int, tail: bytes) -> None:
+        """Read from `position` next; `tail` is what precedes it."""
+        self.cursor = position
+        self.scanned = position
+        self.tail = tail
+        if position >= self.high:
+            self.high = position
+            self.high_tail = tail
+        self.size = max(self.size, position)
+
+    def current_mark(self) -> Mark | None:
+        """What is before the furthest position read, for the state file."""
+        if self.high_tail is None:
+            return self.mark
+        return Mark(self.high, digest(self.high_tail))

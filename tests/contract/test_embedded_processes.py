@@ -111,3 +111,17 @@ def test_acknowledged_multis_survive_sigkill_at_any_moment(tmp_path):
         client.kill()
         acknowledged += _acknowledged(client.communicate()[0])
     assert _check(path, acknowledged) >= KILLS
+
+
+def test_processes_that_create_the_store_at_once_share_one(tmp_path):
+    path = tmp_path / "new" / "store.db"
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from qanat.coordination.sqlite_tree import SqliteTree; from qanat.coordination.store import Create\n"
+        "tree = SqliteTree(Path(sys.argv[1])); tree.apply([Create('/born/' + sys.argv[2], b'')]); tree.close()"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(path), str(who)]) for who in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    tree = SqliteTree(path)
+    assert tree.children("/born") == ["0", "1", "2", "3"]
+    tree.close()

@@ -55,8 +55,20 @@ class Options:
     debug: bool = False
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our output has closed it."""
+
+
 class LazyGroup(click.Group):
     """Lists its commands from tables and entry points, and imports the one that is invoked."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:  # click itself would exit with 1, which is for failed checks
+            raise ReaderGoneError from error
+        return result
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self._targets())
@@ -147,14 +159,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = Options()
     try:
         result: Any = cli.main(arguments, prog_name="qanat", standalone_mode=False, obj=options)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except ReaderGoneError:
         _silence_stdout()
         return EXIT_BROKEN_PIPE
     except QanatError as error:

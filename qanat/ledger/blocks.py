@@ -136,14 +136,15 @@ def _require_body(path: Path, columns: list[str]) -> None:
 def bodies_as_lines(bodies: Any) -> Block:
     """A column of bodies as one block; a line end within a body becomes a space."""
     bodies = bodies.cast(pa.large_binary())
+    block = _joined(bodies)
+    if block.count(b"\n") != len(bodies):
+        block = _joined(pc.replace_substring(bodies, "\n", " "))
+    return memoryview(block), len(bodies)
+
+
+def _joined(bodies: Any) -> bytes:
+    """All bodies, each with a line end: what the data buffer of the column looks like once every value has one."""
     nothing, line_end = pa.scalar(b"", pa.large_binary()), pa.scalar(b"\n", pa.large_binary())
-    if pc.any(pc.match_substring(bodies, "\n")).as_py():
-        bodies = pc.replace_substring(bodies, "\n", " ")
-    lines = pc.binary_join_element_wise(
-        bodies, nothing, line_end, null_handling="replace", null_replacement=b""
-    )
-    _, offsets, data = lines.buffers()
-    if len(lines) == 0 or data is None:
-        return memoryview(b""), 0
-    first, last = memoryview(offsets).cast("q")[lines.offset], memoryview(offsets).cast("q")[-1]
-    return memoryview(data)[first:last], len(lines)
+    options = {"null_handling": "replace", "null_replacement": b""}
+    _, _, data = pc.binary_join_element_wise(bodies, nothing, line_end, **options).buffers()
+    return b"" if data is None else bytes(data.to_pybytes())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import click
 import pytest
@@ -67,6 +69,16 @@ def test_main_turns_an_error_into_message_and_exit_code(
     err = capfd.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+def test_command_ends_as_by_sigpipe_when_its_reader_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("seq=1\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "qanat", "verify", str(tmp_path), "--pattern", r"seq=(\d)"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_main_shows_the_traceback_when_debugging(provide: object, capfd: pytest.CaptureFixture[str]) -> None:

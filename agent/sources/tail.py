@@ -103,6 +103,7 @@ class Tail(Source):
         self._watch: Watch | None = None
         self._identified = False
         self._paths: set[str] = set()
+        self._link_directories: set[str] = set()
         self._rescan_at_s = self._settle_at_s = self._look_at_s = self._save_at_s = 0.0
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -221,8 +222,13 @@ class Tail(Source):
         self._watch_links()
 
     def _watch_links(self) -> None:
-        if self._watch is not None and self._tracker.links:
-            self._watch.add({os.path.dirname(target) for target in self._tracker.links})
+        """Watch the directories of links' targets; what happened there before is looked for once more."""
+        directories = {os.path.dirname(target) for target in self._tracker.links}
+        new = directories - self._link_directories
+        if new and self._watch is not None:
+            self._link_directories = directories
+            self._watch.add(new)
+            self._tracker.recheck.update(*self._tracker.links.values())
 
     def _scan(self) -> None:
         """Look at everything: directories and files."""

@@ -32,7 +32,7 @@ class VanishedError(Exception):
 
 
 class Reader:
-    """Reads batches of streams into one reused block; a line longer than `event_bytes` follows `policy`."""
+    """Reads batches of streams a block at a time; a line longer than `event_bytes` follows `policy`."""
 
     def __init__(
         self, handles: Handles, context: Context, policy: Oversize, event_bytes: int, dead: DeadLetters
@@ -42,8 +42,7 @@ class Reader:
         self._policy = policy
         self._event_bytes = event_bytes
         self._dead = dead
-        self._block = bytearray()
-        self._view = memoryview(self._block)
+        self._block = b""
 
     def read(self, stream: Stream, max_bytes: int) -> Batch | None:
         """The next batch; None when there is no complete event. Raises OSError and the errors of this module."""
@@ -83,11 +82,9 @@ class Reader:
         before = len(stream.tail or b"")
         if stream.end is not None:
             want = min(want, stream.end - stream.cursor)
-        if len(self._block) < want + before:
-            self._view.release()
-            self._block = bytearray(want + TAIL_BYTES)
-            self._view = memoryview(self._block)
-        got = os.preadv(fd, [self._view[: want + before]], stream.cursor - before)
+        # Measured: pread into new memory is not slower than preadv into a reused buffer, and often much faster.
+        self._block = os.pread(fd, want + before, stream.cursor - before)
+        got = len(self._block)
         if got < before or (stream.tail and not self._block.startswith(stream.tail)):
             raise ContentChangedError
         if stream.end is not None and got < want + before:
@@ -107,12 +104,12 @@ class Reader:
 
     def _take(self, stream: Stream, first: int, last: int) -> Batch:
         assert stream.cursor is not None
-        payload = bytes(self._view[first:last])
+        payload = self._block[first:last]
         return self._advance(stream, payload, stream.cursor + last - first, self._tail_at(last))
 
     def _tail_at(self, at: int) -> bytes:
         """What precedes offset `at` of the block."""
-        return bytes(self._view[max(0, at - TAIL_BYTES) : at])
+        return self._block[max(0, at - TAIL_BYTES) : at]
 
     def _advance(self, stream: Stream, payload: bytes, end: int, tail: bytes) -> Batch:
         assert stream.cursor is not None
@@ -133,13 +130,13 @@ class Reader:
         if stream.end is None or stop == first:
             stream.scanned = stream.cursor + stop - first
             return None
-        payload = bytes(self._view[first:stop]) + b"\n"
+        payload = self._block[first:stop] + b"\n"
         return self._advance(stream, payload, stream.end, self._tail_at(stop))
 
     def _oversize(self, fd: int, stream: Stream, first: int) -> Batch | None:
         assert stream.cursor is not None
         stop = first + self._event_bytes
-        head = bytes(self._view[first:stop]) + b"\n"
+        head = self._block[first:stop] + b"\n"
         if self._policy is Oversize.SPLIT:
             self._context.count("events_split", 1)
             return self._advance(stream, head, stream.cursor + self._event_bytes, self._tail_at(stop))
@@ -171,10 +168,9 @@ class Reader:
         assert stream.cursor is not None
         limit = stream.scanned + _SCAN_BYTES_MAX
         while stream.scanned < limit:
-            got = os.preadv(fd, [self._view], stream.scanned)
-            if stream.end is not None:
-                got = min(got, stream.end - stream.scanned)
-            at = self._block.find(b"\n", 0, got)
+            block = os.pread(fd, limits.BATCH_BYTES_TARGET, stream.scanned)
+            got = len(block) if stream.end is None else min(len(block), stream.end - stream.scanned)
+            at = block.find(b"\n", 0, got)
             if at >= 0:
                 return stream.scanned + at + 1
             stream.scanned += got

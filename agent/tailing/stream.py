@@ -68,7 +68,8 @@ class Stream:
             return self.cursor is not None and self.cursor >= self.end
         if self.left_home_s is None:  # came back: it goes on beside its former successor
             return True
-        return self.settled and self.cursor is not None and not self.has_data
+        # One that is still at a watched path may keep a line without an end; any other gets its end first.
+        return bool(self.at) and self.settled and self.cursor is not None and not self.has_data
 
     @property
     def blocked(self) -> bool:

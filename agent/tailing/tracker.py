@@ -92,6 +92,7 @@ class Tracker:
                     continue
                 self._leave(path, stream)
                 leavers[stream] = None
+            self._link(path)
             if status is not None:
                 arrivals.append((path, status))
         for path, status in arrivals:
@@ -201,7 +202,6 @@ class Tracker:
         stream.at.add(path)
         if stream.where is None:
             stream.where = path
-        self._link(path)
         if path == stream.home:
             stream.left_home_s = None
             stream.settled = False
@@ -225,7 +225,6 @@ class Tracker:
         self._here[path] = stream
         stream.at.add(path)
         self._handles.put(stream, fd)
-        self._link(path)
         self._complained.discard(path)
 
     def _identify(self, path: str, fd: int, status: os.stat_result) -> Stream | None:
@@ -383,7 +382,9 @@ class Tracker:
         for path in paths:
             self._leave(path, stream)
         self.recheck.update(paths)
-        maybe_unread = stream.acked < stream.size or not stream.reported  # it may have grown while the agent was down
+        maybe_unread = (
+            stream.acked < stream.size or not stream.reported
+        )  # it may have grown while the agent was down
         if stream.end is None and maybe_unread and self._adopt_copy(stream):
             return
         if not stream.reported:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.integration.tail_driver import Driver
 
 MakeDriver = Callable[..., Driver]

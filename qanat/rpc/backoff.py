@@ -6,6 +6,7 @@ import functools
 
 import tenacity
 
+# A collector that restarts needs about a second; sooner would only be refused again.
 FIRST_S = 1.0
 
 

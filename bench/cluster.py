@@ -1,0 +1,133 @@
+"""What the benchmarks share: generating input, running the programs as processes, reading their CPU time and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+LINE_BYTES = 200
+PATTERN = r"seq=(\d+)"
+
+
+def write_lines(path: Path, lines: int) -> None:
+    """`lines` numbered lines of exactly LINE_BYTES bytes, then fsync, so that the run does not pay for writing them."""
+    filler = (b"GET /index.html 200 qanat benchmark line " * 5)[: LINE_BYTES - 16]
+    block = 20_000
+    with path.open("wb") as file:
+        for first in range(0, lines, block):
+            last = min(first + block, lines)
+            file.write(b"".join(b"seq=%010d %b\n" % (number, filler) for number in range(first, last)))
+        file.flush()
+        os.fsync(file.fileno())
+    size = path.stat().st_size
+    if size != lines * LINE_BYTES:
+        raise AssertionError(f"{path} has {size} bytes instead of {lines * LINE_BYTES}")
+
+
+def copy_seconds(source: Path, target: Path) -> float:
+    """What copying the file with fsync takes: the limit. The copy is removed."""
+    began = time.perf_counter()
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while block := reader.read(1 << 20):
+            writer.write(block)
+        writer.flush()
+        os.fsync(writer.fileno())
+    seconds = time.perf_counter() - began
+    target.unlink()
+    return seconds
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Program:
+    """A running `qanat` process."""
+
+    process: subprocess.Popen[bytes]
+
+    @property
+    def cpu_s(self) -> float:
+        """User and system time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def rss_peak_mb(self) -> float:
+        """Peak resident memory in MB (10^6 bytes)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert match is not None
+        return int(match[1]) * 1024 / 1e6
+
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def program(log: Path, *arguments: str) -> Iterator[Program]:
+    """`qanat ARGUMENTS` as a process of its own, its log in `log`; stopped at the end."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "qanat", "--log-format", "text", *arguments], stdout=file, stderr=file
+        )
+        running = Program(process)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+def wait_for_line(log: Path, text: str, running: Program, seconds_max: float = 60) -> None:
+    """Until the program has logged `text`. Raises RuntimeError with the log when it ends, or takes too long."""
+    deadline = time.monotonic() + seconds_max
+    while text not in log.read_text():
+        if running.process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"no {text!r} in {log}:\n{log.read_text()}")
+        time.sleep(0.01)
+
+
+def ledger(directory: Path, lines: int) -> dict[str, int]:
+    """`qanat verify` over what is stored: events, lost, doubled, reordered."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "qanat",
+            "verify",
+            str(directory),
+            "--pattern",
+            PATTERN,
+            "--json",
+            "--first",
+            "0",
+            "--last",
+            str(lines - 1),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"qanat verify failed: {done.stderr.decode()}")
+    return dict(json.loads(done.stdout))

@@ -303,16 +303,15 @@ class Tail(Source):
         """The next batch of the stream whose turn it is."""
         ready = self._registry.ready
         for _turn in range(len(ready)):
-            if not ready:
+            stream = next(iter(ready), None)
+            if stream is None:
                 return None
-            stream = next(iter(ready))
             del ready[stream]
             if stream.blocked or not stream.has_data:
                 continue
             batch = self._read(stream, max_bytes)
             self._registry.enqueue(stream)
-            if not stream.has_data:
-                self._tracker.reached(stream)
+            self._tracker.reached(stream)
             if batch is not None:
                 self._tracker.changed = True  # the mark moved
                 return batch

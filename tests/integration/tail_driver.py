@@ -58,6 +58,7 @@ class Driver:
         self.start()
 
     def poll(self, timeout_s: float = 0.0) -> None:
+        self.clock.advance(1e-6)
         for event in self.tail.poll(timeout_s):
             if isinstance(event, StreamFound):
                 position = self.committed.get(event.stream, event.position)

@@ -9,7 +9,14 @@ import logging
 import sys
 from typing import Any, TextIO
 
-import structlog
+# structlog would import rich, and with it pygments, to draw tracebacks: 10 MB in every daemon for what is printed plain.
+_rich_was_absent = "rich" not in sys.modules
+if _rich_was_absent:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # "can't be imported", says the import system
+import structlog  # noqa: E402
+
+if _rich_was_absent:
+    del sys.modules["rich"]
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

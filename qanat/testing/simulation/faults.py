@@ -1,0 +1,174 @@
+"""What goes wrong: which faults a schedule has, how often, and how each is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qanat.delivery import sender_messages as s
+from qanat.testing.simulation.agent import Agent
+from qanat.testing.simulation.collector import Collector
+from qanat.testing.simulation.files import Host
+from qanat.testing.simulation.world import World
+
+
+class Faults:
+    """Breaks a world. Each schedule draws some kinds of faults, so that each kind also meets every other alone."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._kernel = world.kernel
+        everything: list[Callable[[], None]] = [
+            self._crash_collector,
+            self._pause_collector,
+            self._stop_collector,
+            self._crash_agent,
+            self._pause_agent,
+            self._second_agent,
+            self._cut,
+            self._break_connection,
+            self._store_away,
+            self._disk_full,
+            self._disk_fails,
+            self._first_is_healthy,
+        ]
+        chance = self._kernel.random
+        self._kinds = chance.sample(everything, chance.choice((2, 3, 4, 6, len(everything))))
+        self._interval_s = chance.choice((0.15, 0.3, 0.6))
+        self._draw_rates()
+
+    def _draw_rates(self) -> None:
+        """Faults of single messages and requests."""
+        world, chance = self._world, self._kernel.random
+
+        def rate(*choices: float) -> float:
+            return chance.choice((0.0, 0.0, *choices))
+
+        world.store.p_slow = rate(0.05, 0.3)
+        world.store.p_stale = rate(0.3)
+        world.store.p_refused = rate(0.05)
+        world.store.p_reply_lost = rate(0.05, 0.3)
+        world.store.p_ghost = rate(0.05, 0.3)
+        world.store.p_request_lost = rate(0.05)
+        world.network.p_slow = rate(0.02, 0.1)
+        world.network.p_corrupt = rate(0.03)
+        world.network.p_hello_again = rate(0.3)
+        world.p_slow_disk = rate(0.1)
+
+    def strike(self) -> None:
+        """One fault now, the next one soon, until the world heals."""
+        if self._world.healing:
+            return
+        self._kernel.random.choice(self._kinds)()
+        self._kernel.after(self._kernel.random.expovariate(1.0 / self._interval_s), self.strike)
+
+    def _collector(self) -> Collector | None:
+        living = [collector for collector in self._world.collectors.values() if not collector.stopped]
+        return self._kernel.random.choice(living) if living else None
+
+    def _agent(self) -> Agent | None:
+        return self._kernel.random.choice(self._world.agents) if self._world.agents else None
+
+    def _crash_collector(self) -> None:
+        collector = self._collector()
+        if collector is not None:
+            power = self._kernel.chance(0.7)
+            self._kernel.fault("collector_power_cut" if power else "collector_crash", collector.name)
+            self._world.crash_collector(collector, power=power)
+
+    def _pause_collector(self) -> None:
+        collector = self._collector()
+        if collector is not None and not collector.paused:
+            self._kernel.fault("collector_pause", collector.name)
+            self._world.pause(collector, self._kernel.between(0.2, 6.0))
+
+    def _stop_collector(self) -> None:
+        collector = self._collector()
+        if collector is not None and collector.listens:
+            self._kernel.fault("collector_stop", collector.name)
+            self._world.stop_collector(collector)
+
+    def _crash_agent(self) -> None:
+        agent = self._agent()
+        if agent is None:
+            return
+        if self._kernel.chance(0.3):
+            agent.p_crash_between_commands = 0.05
+            return
+        self._kernel.fault("agent_crash", agent.name)
+        self._world.crash_agent(agent)
+        self._spoil_state(agent.host)
+
+    def _spoil_state(self, host: Host) -> None:
+        """A source's own state may be lost, or older than it was."""
+        if self._kernel.chance(0.2):
+            self._kernel.fault("source_state_lost", host.name)
+            host.saved = {}
+        elif host.older and self._kernel.chance(0.2):
+            self._kernel.fault("source_state_older", host.name)
+            host.saved = self._kernel.random.choice(host.older)
+
+    def _pause_agent(self) -> None:
+        agent = self._agent()
+        if agent is not None and not agent.paused:
+            self._kernel.fault("agent_pause", agent.name)
+            agent.pause()
+            self._kernel.after(self._kernel.between(0.2, 5.0), agent.wake)
+
+    def _second_agent(self) -> None:
+        agent = self._agent()
+        if agent is not None and len(self._world.agents_of(agent.host.name)) < 2:
+            self._kernel.fault("second_agent", agent.host.name)
+            self._world.start_agent(agent.host.name)
+
+    def _cut(self) -> None:
+        collector, agent = self._collector(), self._agent()
+        if collector is None or agent is None:
+            return
+        direction = self._kernel.random.choice(("up", "down", "both"))
+        self._kernel.fault(f"cut_{direction}", agent.name, f"and {collector.name}")
+        self._world.cut(
+            agent.host.name,
+            collector.name,
+            up=direction != "down",
+            down=direction != "up",
+            seconds=self._kernel.between(0.1, 6.0),
+        )
+
+    def _break_connection(self) -> None:
+        agent = self._agent()
+        if agent is None or agent.connection is None:
+            return
+        connection = agent.connection
+        if self._kernel.chance(0.5):
+            self._kernel.fault("connection_lost_by_agent", agent.name)
+            connection.agent_end_fails("reset")
+        else:
+            self._kernel.fault("connection_lost_by_collector", connection.collector.name)
+            connection.collector_end_fails()
+
+    def _store_away(self) -> None:
+        name = self._kernel.random.choice(list(self._world.disks))
+        self._kernel.fault("store_away", name)
+        until_s = self._kernel.now_s + self._kernel.between(0.1, 3.0)
+        self._world.store.down_until_s[name] = until_s
+
+    def _disk_full(self) -> None:
+        disk = self._world.disks[self._kernel.random.choice(list(self._world.disks))]
+        self._kernel.fault("disk_full", disk.name)
+        disk.is_full = True
+
+        def freed() -> None:
+            disk.is_full = False
+
+        self._kernel.after(self._kernel.between(0.01, 1.5), freed)
+
+    def _disk_fails(self) -> None:
+        disk = self._world.disks[self._kernel.random.choice(list(self._world.disks))]
+        operation = self._kernel.random.choice(("prepare", "sync", "publish", "discard", "open"))
+        disk.fail_next[operation] = disk.fail_next.get(operation, 0) + 1
+
+    def _first_is_healthy(self) -> None:
+        agent = self._agent()
+        if agent is not None:
+            self._kernel.fault("handover", agent.name)
+            agent.hear(agent.handle, s.FirstIsHealthy())

@@ -1,0 +1,115 @@
+"""Growing files of a host, and a source that reads them: what `tail` is to the real agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qanat.testing.simulation.kernel import Kernel
+
+BATCH_EVENTS_MAX = 8  # small, so that a window has many batches
+
+
+@dataclass(slots=True)
+class File:
+    """One stream. It holds the events `[start, size)`; once `finished` it does not grow; `done`: acknowledged, deleted."""
+
+    stream: str
+    start: int
+    size: int
+    finished: bool = False
+    done: bool = False
+
+
+@dataclass(slots=True)
+class Host:
+    """What outlives an agent process: its files, and the positions that its source has saved."""
+
+    name: str
+    files: dict[str, File] = field(default_factory=dict)
+    saved: dict[str, int] = field(default_factory=dict)
+    older: list[dict[str, int]] = field(default_factory=list)
+
+    def save(self, acked: dict[str, int]) -> None:
+        """Keep these positions; older ones may come back (a restored backup)."""
+        self.older.append(self.saved)
+        self.saved = dict(acked)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A batch that the source yielded."""
+
+    stream: str
+    start: int
+    end: int
+
+
+class FileSource:
+    """Reads a host's files from where it was told to."""
+
+    def __init__(self, kernel: Kernel, host: Host) -> None:
+        self._kernel = kernel
+        self._host = host
+        self.acked = {
+            file.stream: host.saved.get(file.stream, file.start)
+            for file in host.files.values()
+            if not file.done
+        }
+        self._at: dict[str, int] = {}
+        self._told_finished: set[str] = set()
+
+    def position(self, file: File) -> int:
+        """Where this file would be started."""
+        return self.acked.setdefault(file.stream, self._host.saved.get(file.stream, file.start))
+
+    def seek(self, stream: str, position: int) -> None:
+        """Read from here next."""
+        file = self._host.files[stream]
+        if not file.start <= position <= file.size:
+            self._kernel.fail(
+                f"source told to seek {stream} to {position}, it has {file.start} to {file.size}"
+            )
+        self._at[stream] = position
+
+    def read(self, max_events: int) -> Read | None:
+        """The next batch of some stream."""
+        ready = [name for name, at in self._at.items() if self._readable(name, at)]
+        if not ready:
+            return None
+        stream = self._kernel.random.choice(ready)
+        start = self._at[stream]
+        most = min(self._host.files[stream].size - start, max_events, BATCH_EVENTS_MAX)
+        end = start + self._kernel.random.randint(1, most)
+        self._at[stream] = end
+        return Read(stream, start, end)
+
+    def has_data(self) -> bool:
+        """Something can be read now."""
+        return any(self._readable(name, at) for name, at in self._at.items())
+
+    def _readable(self, stream: str, at: int) -> bool:
+        file = self._host.files[stream]
+        return at < file.size and not file.done
+
+    def newly_finished(self) -> list[File]:
+        """Files that were read to an end that is final, each told once."""
+        found = [
+            file
+            for name, at in self._at.items()
+            if (file := self._host.files[name]).finished
+            and at == file.size
+            and name not in self._told_finished
+        ]
+        self._told_finished.update(file.stream for file in found)
+        return found
+
+    def acknowledge(self, stream: str, position: int) -> None:
+        """Stored up to here. A finished file that is wholly stored is durably forgotten before anybody is told."""
+        file = self._host.files[stream]
+        self.acked[stream] = max(position, self.acked.get(stream, file.start))
+        if file.finished and position >= file.size:
+            file.done = True
+
+    def save(self) -> None:
+        """Persist the positions."""
+        self._host.save(self.acked)

@@ -1,0 +1,127 @@
+"""What must be true at every moment, checked against what storage and the coordination store really hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qanat.coordination.store import Node
+from qanat.delivery import documents
+from qanat.delivery.documents import Claim, Record
+from qanat.testing.simulation.disk import Disk
+from qanat.testing.simulation.files import Host
+from qanat.testing.simulation.kernel import Kernel
+
+
+class Ledger:
+    """Follows every commit. `stored`: how far each stream is in committed storage; its events up to there, once, in order."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.stored: dict[str, int] = {}
+        self.batches = 0
+        self._hosts: dict[str, Host] = {}
+        self._disks: dict[str, Disk] = {}
+        self._commit_paths: dict[str, str] = {}
+        self._claim_paths: dict[str, str] = {}
+        self._owner_of: dict[str, str] = {}  # stream -> sender
+        self._records: dict[str, Record] = {}
+        self._claims: dict[str, Claim] = {}
+
+    def add_sink(self, disk: Disk) -> None:
+        """Watch this sink."""
+        self._disks[disk.name] = disk
+        self._commit_paths[documents.commit_path(disk.name)] = disk.name
+
+    def add_host(self, host: Host) -> None:
+        """Watch this sender."""
+        self._hosts[host.name] = host
+        self._claim_paths[documents.claim_path(host.name)] = host.name
+
+    def add_stream(self, sender: str, stream: str, start: int) -> None:
+        """Watch this stream."""
+        self.stored[stream] = start
+        self._owner_of[stream] = sender
+
+    def written(self, tree: Mapping[str, Node], paths: list[str]) -> None:
+        """The store changed here, atomically."""
+        committed = None
+        for path in paths:
+            if path in self._claim_paths:
+                self._claims[self._claim_paths[path]] = documents.decode_claim(tree[path].value, path)
+            elif path in self._commit_paths:
+                committed = self._commit_paths[path]
+                self._records[committed] = documents.decode_record(tree[path].value, path)
+        if committed is not None:
+            self._commit(self._disks[committed], self._records[committed])
+        for sender in self._claims:
+            self._check_positions(sender)
+
+    def _commit(self, disk: Disk, record: Record) -> None:
+        length = 0 if record.token is None else int(record.token)
+        if length < disk.committed:
+            self._kernel.fail(
+                f"commit record of {disk.name} goes back to {length}, readers may have seen {disk.committed}"
+            )
+        if length > disk.synced:
+            self._kernel.fail(
+                f"commit record of {disk.name} says {length}, durable is {min(disk.synced, disk.length)}"
+            )
+        for batch in disk.batches:
+            if disk.committed < batch.at <= length:
+                self._store(disk.name, batch.stream, batch.start, batch.end)
+        if length and not any(batch.at == length for batch in disk.batches):
+            self._kernel.fail(f"commit record of {disk.name} says {length}, inside of a batch")
+        disk.committed = length
+
+    def _store(self, sink: str, stream: str, start: int, end: int) -> None:
+        at = self.stored[stream]
+        if start < at:
+            self._kernel.fail(f"doubled: {sink} stores {stream} from {start}, stored up to {at}")
+        if start > at:
+            self._kernel.fail(f"lost or out of order: {sink} stores {stream} from {start}, stored up to {at}")
+        claim = self._claims.get(self._owner_of[stream])
+        if claim is None or claim.owner != sink:
+            self._kernel.fail(f"{sink} commits {stream} without its claim: {claim}")
+        self.stored[stream] = end
+        self.batches += 1
+
+    def _check_positions(self, sender: str) -> None:
+        """The larger of the claim's base and the owner's record is where every stream of this sender is in storage."""
+        claim = self._claims[sender]
+        record = self._records.get(claim.owner)
+        positions = documents.merged(claim.base, record.positions.get(sender, {}) if record else {})
+        for stream, file in self._hosts[sender].files.items():
+            stored, known = self.stored[stream], positions.get(stream)
+            if file.done:
+                continue  # nobody asks again: the store may have forgotten it, or have an old entry left in some record
+            if known is None and stored != file.start:
+                self._kernel.fail(f"the store forgot {stream}, stored up to {stored}; {claim}")
+            if known is not None and known != stored:
+                self._kernel.fail(f"the store has {stream} at {known}, storage up to {stored}; {claim}")
+
+    def check_acked(self, who: str, positions: Mapping[str, int]) -> None:
+        """Nothing is acknowledged that is not committed in storage."""
+        for stream, position in positions.items():
+            if position > self.stored[stream]:
+                self._kernel.fail(f"{who} acks {stream} up to {position}, stored up to {self.stored[stream]}")
+
+    def unfinished_business(self) -> list[str]:
+        """What is still missing for everything to be stored, visible and, if finished, forgotten; empty in the end."""
+        missing = [
+            f"{file.stream} stored {self.stored[file.stream]} of {file.size}"
+            for host in self._hosts.values()
+            for file in host.files.values()
+            if self.stored[file.stream] != file.size
+        ]
+        missing += [
+            f"{file.stream} is finished and stored, not retired"
+            for host in self._hosts.values()
+            for file in host.files.values()
+            if file.finished and not file.done
+        ]
+        missing += [
+            f"{disk.name} published {disk.published} of {disk.committed}"
+            for disk in self._disks.values()
+            if disk.published < disk.committed
+        ]
+        return missing

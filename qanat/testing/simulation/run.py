@@ -1,0 +1,67 @@
+"""One schedule: trouble for some seconds of virtual time, then healing, then everything must come to its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qanat.testing.simulation.faults import Faults
+from qanat.testing.simulation.kernel import Kernel
+from qanat.testing.simulation.world import World
+
+TROUBLE_S = (2.0, 7.0)  # how long faults are injected
+WRITE_S = 0.25  # mean time between writes to a host's files
+LAST_WRITES = (
+    3  # after healing, so that even a process with nothing left to do must show whether it is fenced
+)
+HEALED_S_MAX = 90.0  # by then it is over: late requests, keepalives and backoffs are some seconds each
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a schedule that kept every invariant was made of."""
+
+    seed: int
+    events: int
+    batches: int
+    simulated_s: float
+    faults: Counter[str]
+
+
+def run(seed: int, *, tell: Callable[[str], None] | None = None) -> Outcome:
+    """Raises Violation."""
+    kernel = Kernel(seed, tell=tell)
+    world = World(kernel)
+    faults = Faults(world)
+    trouble_s = kernel.between(*TROUBLE_S)
+    kernel.after(kernel.between(0.1, 0.8), faults.strike)
+    _write_now_and_then(world)
+    kernel.run_until(trouble_s)
+    kernel.note("world", "=== heals ===")
+    world.heal()
+    _run_to_the_end(world, kernel)
+    return Outcome(seed, kernel.events, world.ledger.batches, kernel.now_s, kernel.faults)
+
+
+def _write_now_and_then(world: World) -> None:
+    if world.healing:
+        return
+    for host in world.hosts.values():
+        world.write(host)
+    world.kernel.after(world.kernel.random.expovariate(1.0 / WRITE_S), _write_now_and_then, world)
+
+
+def _run_to_the_end(world: World, kernel: Kernel) -> None:
+    deadline_s = kernel.now_s + HEALED_S_MAX
+    for _ in range(LAST_WRITES):
+        kernel.run_until(kernel.now_s + 0.7)
+        for host in world.hosts.values():
+            host.files[f"{host.name}/f0"].size += 3
+        world.look()
+    missing = [""]
+    while missing:
+        kernel.run_until(kernel.now_s + 0.5)
+        missing = world.unfinished_business()
+        if missing and kernel.now_s > deadline_s:
+            kernel.fail(f"no progress {HEALED_S_MAX:.0f} s after healing: {'; '.join(missing)}")

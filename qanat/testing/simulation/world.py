@@ -1,0 +1,213 @@
+"""A cluster: hosts with files, agents, collectors, a store, a network; and who starts again after what."""
+
+from __future__ import annotations
+
+from qanat.delivery import receiver_messages as r
+from qanat.testing.simulation.agent import Agent
+from qanat.testing.simulation.collector import Collector
+from qanat.testing.simulation.coordination import SimulatedStore
+from qanat.testing.simulation.disk import Disk
+from qanat.testing.simulation.files import File, Host
+from qanat.testing.simulation.kernel import Kernel
+from qanat.testing.simulation.ledger import Ledger
+from qanat.testing.simulation.network import KEEPALIVE_S, Network
+
+FILES_MAX = 7  # of one host
+
+
+class World:
+    """Everything there is. `collectors` has the living ones by sink name."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.ledger = Ledger(kernel)
+        self.store = SimulatedStore(kernel, lambda paths: self.ledger.written(self.store.tree, paths))
+        self.network = Network(kernel)
+        self.p_slow_disk = 0.0
+        self.healing = False
+        self.disks: dict[str, Disk] = {}
+        self.hosts: dict[str, Host] = {}
+        self.chains: dict[str, tuple[str, ...]] = {}
+        self.collectors: dict[str, Collector] = {}
+        self.agents: list[Agent] = []  # the living
+        self.instances: dict[str, Agent] = {}  # all that ever lived
+        self._started = 0
+        self._build()
+
+    def _build(self) -> None:
+        chance = self.kernel.random
+        for name in [f"c{index}" for index in range(chance.choice((2, 2, 3)))]:
+            self.disks[name] = Disk(self.kernel, name)
+            self.ledger.add_sink(self.disks[name])
+            self.start_collector(name)
+        for name in [f"h{index}" for index in range(chance.choice((1, 1, 2, 3)))]:
+            self._build_host(name)
+        for name in self.hosts:
+            self.kernel.after(self.kernel.between(0.0, 0.3), self.start_agent, name)
+
+    def _build_host(self, name: str) -> None:
+        host = self.hosts[name] = Host(name)
+        self.ledger.add_host(host)
+        for _ in range(self.kernel.random.choice((1, 2, 3))):
+            self.add_file(host)
+        chain = list(self.disks)
+        self.kernel.random.shuffle(chain)
+        self.chains[name] = tuple(chain)
+
+    # Files.
+
+    def add_file(self, host: Host) -> None:
+        """A new file, which may be read from its middle."""
+        start = self.kernel.random.choice((0, 0, 7))
+        file = File(f"{host.name}/f{len(host.files)}", start, start + self.kernel.random.choice((0, 5, 30)))
+        host.files[file.stream] = file
+        self.ledger.add_stream(host.name, file.stream, start)
+        for agent in self.agents:
+            if agent.host is host:
+                agent.notice(file)
+
+    def write(self, host: Host) -> None:
+        """An application writes to some file, or is done with it; the first file is never done."""
+        chance = self.kernel.random
+        file = chance.choice(list(host.files.values()))
+        if not file.finished:
+            file.size += chance.randint(1, 20)
+            file.finished = file.stream != f"{host.name}/f0" and chance.random() < 0.25
+        if len(host.files) < FILES_MAX and chance.random() < 0.15:
+            self.add_file(host)
+        self.look()
+
+    def look(self) -> None:
+        """Sources notice what was written."""
+        for agent in self.agents:
+            agent.hear(agent.look)
+
+    # Processes.
+
+    def start_agent(self, name: str) -> None:
+        """A process of this sender, even if there is another."""
+        self._started += 1
+        agent = Agent(self, self.hosts[name], f"{name}.{self._started}", self.chains[name])
+        self.instances[agent.name] = agent
+        self.agents.append(agent)
+
+    def agents_of(self, name: str) -> list[Agent]:
+        """The living processes of this sender."""
+        return [agent for agent in self.agents if agent.host.name == name]
+
+    def crash_agent(self, agent: Agent) -> None:
+        """SIGKILL; its sockets are closed by the kernel of its host."""
+        self._end_agent(agent)
+        self.kernel.after(self.kernel.between(0.05, 2.0), self.ensure_agent, agent.host.name)
+
+    def ensure_agent(self, name: str) -> None:
+        """A supervisor starts the agent unless it runs."""
+        if not self.agents_of(name):
+            self.start_agent(name)
+
+    def agent_halts(self, agent: Agent) -> None:
+        """It was told that a newer process exists. Right only if there was one while it lived, or after."""
+        self.kernel.note(agent.name, "halts")
+        self._end_agent(agent)
+        rivals = [
+            other
+            for other in self.instances.values()
+            if other is not agent
+            and other.host is agent.host
+            and (other.ended_s is None or other.ended_s > agent.started_s)
+        ]
+        if not rivals:
+            self.kernel.fail(
+                f"{agent.name} halts, though every other process of its name ended before it began"
+            )
+        if not self.agents_of(agent.host.name):
+            self.kernel.after(self.kernel.between(0.05, 2.0), self.ensure_agent, agent.host.name)
+
+    def _end_agent(self, agent: Agent) -> None:
+        agent.alive = False
+        agent.ended_s = self.kernel.now_s
+        self.agents.remove(agent)
+        if agent.connection is not None:
+            agent.connection.agent_closes()
+
+    def start_collector(self, name: str) -> None:
+        """A process of this sink, unless there is one: the directory is locked."""
+        if name not in self.collectors:
+            self._started += 1
+            self.collectors[name] = Collector(self, self.disks[name], f"p{self._started}")
+
+    def crash_collector(self, collector: Collector, *, power: bool) -> None:
+        """SIGKILL, or with the machine's power; what it asked the store for may still happen."""
+        self._end_collector(collector)
+        if power:
+            self.disks[collector.name].lose_power()
+        self.kernel.after(self.kernel.between(0.05, 3.0), self.start_collector, collector.name)
+
+    def stop_collector(self, collector: Collector) -> None:
+        """SIGTERM; it may take its time, and is started again afterwards."""
+        collector.listens = False
+        collector.hear(collector.handle, r.Stop())
+
+    def collector_stopped(self, collector: Collector) -> None:
+        """It ended by itself."""
+        self._end_collector(collector)
+        self.kernel.after(self.kernel.between(0.05, 3.0), self.start_collector, collector.name)
+
+    def _end_collector(self, collector: Collector) -> None:
+        collector.alive = False
+        del self.collectors[collector.name]
+        for connection in collector.connections.values():
+            connection.collector_closes()
+
+    def cut(self, host: str, collector: str, *, up: bool, down: bool, seconds: float) -> None:
+        """A partition, in one direction or both; the agent notices when it lasts, the collector perhaps before."""
+        if up:
+            self.network.cut(host, collector, seconds)
+        if down:
+            self.network.cut(collector, host, seconds)
+        if seconds > KEEPALIVE_S:
+            self.kernel.after(KEEPALIVE_S, self.network.give_up, host, collector)
+
+    def pause(self, collector: Collector, seconds: float) -> None:
+        """SIGSTOP: the kernel still takes what is sent to it."""
+        collector.pause()
+        self.kernel.after(seconds, collector.wake)
+        if seconds > KEEPALIVE_S:
+            self.kernel.after(KEEPALIVE_S, self._keepalive_fails, collector)
+
+    def _keepalive_fails(self, collector: Collector) -> None:
+        if collector.paused and collector.alive:
+            for host in self.hosts:
+                self.network.give_up(host, collector.name)
+
+    # The end.
+
+    def heal(self) -> None:
+        """No faults from here on: everybody is up, and reaches everybody."""
+        self.healing = True
+        self.store.heal()
+        self.network.heal()
+        self.p_slow_disk = 0.0
+        for disk in self.disks.values():
+            disk.heal()
+        for agent in list(self.agents):
+            agent.p_crash_between_commands = 0.0
+            agent.wake()
+        for collector in list(self.collectors.values()):
+            collector.wake()
+        for name in self.disks:
+            self.kernel.after(0.5, self.start_collector, name)
+        for name in self.hosts:
+            self.kernel.after(0.5, self.ensure_agent, name)
+
+    def unfinished_business(self) -> list[str]:
+        """Why it is not over yet."""
+        missing = self.ledger.unfinished_business()
+        missing += [line for agent in self.agents for line in agent.unacked()]
+        missing += [
+            f"{len(self.agents_of(name))} processes of {name} run, not 1"
+            for name in self.hosts
+            if len(self.agents_of(name)) != 1
+        ]
+        missing += [f"{name} is not up" for name in self.disks if name not in self.collectors]
+        return missing

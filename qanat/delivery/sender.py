@@ -92,6 +92,7 @@ class SenderCore:
         self.rewinds = 0
         self.failovers = 0
         self._streams: dict[str, _Stream] = {}
+        self._committed: dict[str, int] = {}  # what collectors said of streams, also of those not found yet
         self._instance_epoch = 0
         self._connection = 0
         self._window_bytes = 0
@@ -163,10 +164,14 @@ class SenderCore:
         self._window_bytes = event.window_bytes
         self._welcomed = True
         self.phase = Phase.STREAMING
+        self._committed = dict(event.committed)
         commands: list[Command] = [Recover(event.committed)]
-        for name, position in event.committed.items():
-            if name in self._streams:
-                self._streams[name].acked = max(self._streams[name].acked, position)
+        # Acks that an earlier connection lost: nobody repeats them.
+        missed = {name: at for name, at in event.committed.items() if self._is_news(name, at)}
+        for name, position in missed.items():
+            self._streams[name].acked = position
+        if missed:
+            commands.append(Acknowledge(missed))
         commands += self._retire(event.committed)
         if self._streams:
             proposals = {name: stream.acked for name, stream in self._streams.items()}
@@ -176,10 +181,19 @@ class SenderCore:
     def _found(self, event: Found) -> list[Command]:
         if event.stream in self._streams:
             return []
-        self._streams[event.stream] = _Stream(acked=event.position)
+        committed = self._committed.pop(event.stream, event.position)
+        acked = max(event.position, committed)
+        self._streams[event.stream] = _Stream(acked)
+        commands: list[Command] = []
+        if committed > event.position:  # acked to an earlier process; its source did not keep it
+            commands.append(Acknowledge({event.stream: committed}))
         if self.phase is Phase.STREAMING and self._welcomed:
-            return [SendOpen(self._connection, {event.stream: event.position})]
-        return []
+            commands.append(SendOpen(self._connection, {event.stream: acked}))
+        return commands
+
+    def _is_news(self, name: str, position: int) -> bool:
+        stream = self._streams.get(name)
+        return stream is not None and position > stream.acked
 
     def _finished(self, event: Finished) -> list[Command]:
         stream = self._streams.get(event.stream)
@@ -219,6 +233,7 @@ class SenderCore:
         for name, position in event.positions.items():
             stream = self._streams.get(name)
             if stream is None:
+                self._committed[name] = position
                 continue
             stream.acked = max(stream.acked, position)
             while stream.sent and stream.sent[0][0] <= position:

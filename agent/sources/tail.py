@@ -57,7 +57,7 @@ class TailConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     event_bytes: Bytes = limits.EVENT_BYTES_MAX
     rotate_wait: Seconds = 5.0  # a rotated file is over when it has not grown for so long
     watch: Literal["auto", "inotify", "poll"] = "auto"
-    poll_interval: Seconds = 0.25  # how often files are looked at without inotify
+    poll_interval: Seconds = 1.0  # how often files are looked at without inotify
     rescan: Seconds = 10.0  # how often everything is looked at with inotify, which doesn't see remote changes
     exclude: list[str] = msgspec.field(
         default_factory=lambda: ["*.gz", "*.bz2", "*.xz", "*.zst", "*.lz4", "*.Z"]
@@ -104,7 +104,7 @@ class Tail(Source):
         self._identified = False
         self._paths: set[str] = set()
         self._link_directories: set[str] = set()
-        self._rescan_at_s = self._settle_at_s = self._look_at_s = self._save_at_s = 0.0
+        self._rescan_at_s = self._settle_at_s = self._save_at_s = 0.0
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -179,8 +179,6 @@ class Tail(Source):
         if not self._identified:
             return self._config.rescan
         due = [self._rescan_at_s]
-        if self._watch is not None and not self._watch.active:
-            due.append(self._look_at_s)
         if self._tracker.unsettled:
             due.append(self._settle_at_s)
         if self._tracker.changed:
@@ -194,9 +192,6 @@ class Tail(Source):
         now_s = self._clock.monotonic_s()
         if changes.rescan or now_s >= self._rescan_at_s:
             self._scan()
-        elif self._watch is not None and not self._watch.active and now_s >= self._look_at_s:
-            self._look_at_s = now_s + self._config.poll_interval
-            self._check(self._paths)
         elif changes.paths or self._tracker.recheck:
             self._check(self._meant(changes.paths))
         if self._tracker.unsettled and now_s >= self._settle_at_s:
@@ -234,8 +229,8 @@ class Tail(Source):
         """Look at everything: directories and files."""
         assert self._watch is not None
         now_s = self._clock.monotonic_s()
-        self._rescan_at_s = now_s + self._config.rescan
-        self._look_at_s = now_s + self._config.poll_interval
+        config = self._config
+        self._rescan_at_s = now_s + (config.rescan if self._watch.active else config.poll_interval)
         found = self._discovery.walk()
         directories = [*found.directories, *(os.path.dirname(target) for target in self._tracker.links)]
         if self._watch.keep(directories):

@@ -38,9 +38,17 @@ class Claims:
 
     def ask(self, hello: HelloReceived) -> Procedure | None:
         """A procedure that answers this hello; None when one is under way for its sender, which then answers this one."""
-        under_way = hello.sender in self._wanted
+        earlier = self._wanted.get(hello.sender)
         self._wanted[hello.sender] = _Wanted(hello)
-        return None if under_way else self._until_answered(hello.sender)
+        if earlier is None:
+            return self._until_answered(hello.sender)
+        if earlier.hello.connection != hello.connection and not earlier.lost:
+            # Nobody answers it any more, and it may be the one that is alive: it has to come again.
+            earlier.lost = True
+            self._state.out.append(
+                Disconnect(earlier.hello.connection, "another connection of the sender said hello")
+            )
+        return None
 
     def connection_lost(self, connection: int) -> None:
         """Do not claim for a sender that is gone: it may be on its way to another collector."""

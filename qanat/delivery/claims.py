@@ -197,11 +197,12 @@ class Claims:
 
 
 def _instance_epoch(hello: HelloReceived, old: Claim | None) -> int | None:
-    """The epoch of this agent process, one larger than the last for a new one; None when a newer process exists."""
+    """The epoch of this agent process; None when it has to be larger, or a newer process exists.
+
+    A process learns from the refusal of its first hello which epoch to exceed. If that hello got one by itself, the first
+    hello of a dead process that arrives late would fence the living."""
     if old is None:
         return max(1, hello.instance_epoch)
     if hello.instance == old.instance:
         return old.instance_epoch
-    if hello.instance_epoch == 0:
-        return old.instance_epoch + 1
     return hello.instance_epoch if hello.instance_epoch > old.instance_epoch else None

@@ -98,6 +98,7 @@ class SenderCore:
         self._window_bytes = 0
         self._attempt = 0
         self._welcomed = False
+        self._is_known = False  # some collector has welcomed this process
 
     @property
     def credit_bytes(self) -> int:
@@ -162,7 +163,7 @@ class SenderCore:
     def _on_welcome(self, event: Welcomed) -> list[Command]:
         self._instance_epoch = event.instance_epoch
         self._window_bytes = event.window_bytes
-        self._welcomed = True
+        self._welcomed = self._is_known = True
         self.phase = Phase.STREAMING
         self._committed = dict(event.committed)
         commands: list[Command] = [Recover(event.committed)]
@@ -293,6 +294,10 @@ class SenderCore:
     def _fenced(self, event: FencedOff) -> list[Command]:
         connection = self._connection
         self._reset_connection()
+        if not self._is_known:  # the name was used before us, and we are the later one: say so
+            self._instance_epoch = event.instance_epoch + 1
+            self._attempt = 0
+            return [Close(connection), Pause(self._attempt)]
         self.phase = Phase.HALTED
         return [
             Close(connection),

@@ -58,6 +58,11 @@ class OpenFile:
         return self._state.bucket
 
     @property
+    def sequence(self) -> int:
+        """Orders the files of a sink."""
+        return self._state.sequence
+
+    @property
     def size_bytes(self) -> int:
         """Written and gathered."""
         return self.length_bytes + self._pending_bytes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from collector.files import disk, names
 from collector.files import token as tokens
 from collector.files.buckets import Bucket
-from collector.files.formats import Format
+from collector.files.formats import Format, StagedFormat
 from collector.files.layout import Layout
 from collector.files.opened import OpenFile
 from collector.files.rolling import Rolling
@@ -62,6 +62,8 @@ class Writer:
         self._unpublished: dict[str, FileState] = {}  # finished in earlier cuts
         self._cuts: list[Cut] = []  # not known to be durable
         self._names_changed = False
+        # For formats with shapes: the file that holds the last events of a stream, by bucket; see `_keep_order`.
+        self._last: dict[tuple[str, str], dict[str, int]] = {}
         self._sequence = 0
         self._opened_ms = 0
 
@@ -72,8 +74,7 @@ class Writer:
         self._unpublished = {file.name: file for file in token.finished}
         now_s, wall_ns = self._clock.monotonic_s(), self._clock.wall_ns()
         for state in token.open:
-            if state.format != self._format.label or not state.name.endswith(self._suffix):
-                # The configuration changed: what was written goes out as it is.
+            if not self._can_resume(state):
                 self._unpublished[state.name] = state
                 continue
             age_s = max(0, wall_ns - state.opened_ns) / 1e9
@@ -86,9 +87,12 @@ class Writer:
         if not batch.count:
             return
         key = (bucket.directory, bucket.prefix, self._format.shape(batch))
+        self._keep_order(key, batch.stream)
         file = self._open.get(key)
         if file is None:
             file = self._create(key)
+        if isinstance(self._format, StagedFormat):
+            self._last.setdefault(key[:2], {})[batch.stream] = file.sequence
         self._open.move_to_end(key)
         file.append(batch, self._clock.monotonic_s())
         if self._rolling.is_full(file):
@@ -132,8 +136,21 @@ class Writer:
         ]:
             file.close()
         self._open.clear()
+        self._last.clear()
         self._unpublished.clear()
         self._finished, self._cuts, self._names_changed = [], [], False
+
+    def _can_resume(self, state: FileState) -> bool:
+        """Not if the configuration changed (what was written goes out as it is), and not where files of different
+        shapes grow side by side: which of them holds the last events of a stream isn't in the token."""
+        same = state.format == self._format.label and state.name.endswith(self._suffix)
+        return same and not isinstance(self._format, StagedFormat)
+
+    def _keep_order(self, key: tuple[str, str, str], stream: str) -> None:
+        """A stream whose shape changes must not go on in an older file than its last events are in."""
+        file = self._open.get(key)
+        if file is not None and self._last.get(key[:2], {}).get(stream, 0) > file.sequence:
+            self._finish(file)
 
     def _new_cut(self) -> Cut:
         """With what earlier cuts left undone, should their sync never have run."""
@@ -177,6 +194,9 @@ class Writer:
     def _finish(self, file: OpenFile) -> None:
         file.flush()
         del self._open[file.bucket]
+        directory, prefix, _ = file.bucket
+        if self._last and not any(key[:2] == (directory, prefix) for key in self._open):
+            self._last.pop((directory, prefix), None)  # its next file is younger than any
         self._finished.append(file)
         # A finished file stays open until it is synced. More than a few (a bucket for every event, say) are synced
         # here, so that the process does not run out of descriptors.

@@ -41,7 +41,9 @@ def test_to_columns_keeps_every_byte_and_position_and_to_lines_gives_the_payload
 
 @given(st.lists(st.binary(max_size=20), max_size=20))
 def test_join_bodies_ends_each_body_in_a_line_end(values):
-    rows = pa.record_batch([pa.array(values, pa.binary()), pa.array(range(len(values)), pa.uint64())], columns.REQUIRED)
+    rows = pa.record_batch(
+        [pa.array(values, pa.binary()), pa.array(range(len(values)), pa.uint64())], columns.REQUIRED
+    )
     assert columns.join_bodies(rows).to_pybytes() == b"".join(value + b"\n" for value in values)
     # A slice shares its parent's buffers, and must not see the rest of them.
     assert columns.join_bodies(rows.slice(1)).to_pybytes() == b"".join(value + b"\n" for value in values[1:])

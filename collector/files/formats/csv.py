@@ -1,7 +1,7 @@
 """`csv`: a header, then `timestamp,host,stream,position,priority,attributes,body`, a record for each event.
 
-Quoted as in RFC 4180, with a line feed behind each record. Text fields are always quoted, so a body may hold quotes, commas and line
-ends. The body's bytes are written as they are: a reader that wants all of them opens the file as Latin-1 or with
+Quoted as in RFC 4180, with a line feed behind each record. Text fields are always quoted, so a body may hold quotes,
+commas and line ends. The body's bytes are written as they are: a reader that wants all of them opens the file as Latin-1 or with
 `errors="surrogateescape"`. `attributes` is a JSON object.
 """
 

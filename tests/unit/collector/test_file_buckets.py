@@ -84,7 +84,14 @@ def test_unknown_time_zone_is_refused():
 
 @pytest.mark.parametrize(
     ("directory", "root"),
-    [("/a/b/%Y/c", "/a/b"), ("/a/b/x-%Y", "/a/b"), ("/a/b", "/a/b"), ("file:///a/%Y", "/a"), ("%Y", "."), ("a//b/", "a/b")],
+    [
+        ("/a/b/%Y/c", "/a/b"),
+        ("/a/b/x-%Y", "/a/b"),
+        ("/a/b", "/a/b"),
+        ("file:///a/%Y", "/a"),
+        ("%Y", "."),
+        ("a//b/", "a/b"),
+    ],
 )
 def test_root_is_what_precedes_the_first_escape(directory, root):
     assert parse_buckets(directory, "", UTC).root == Path(root)
@@ -137,6 +144,9 @@ def test_sink_ids_are_fit_for_names_and_tell_nodes_apart(logical, physical, othe
 
 
 def test_final_names_sort_in_order_of_opening():
-    made = [names.final_name("p-", "s@n", ms, number, ".log") for ms, number in ((5, 1), (5, 2), (70_000, 3), (10**12, 4))]
+    made = [
+        names.final_name("p-", "s@n", ms, number, ".log")
+        for ms, number in ((5, 1), (5, 2), (70_000, 3), (10**12, 4))
+    ]
     assert made == sorted(made)
     assert made[0] == "p-s@n-19700101T000000.005Z-00000001.log"

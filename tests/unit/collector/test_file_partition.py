@@ -39,7 +39,9 @@ def test_partition_agrees_with_one_event_at_a_time(events, times):
         attributes = dict(batch.attributes) | ({} if level is None else {"level": level})
         bucket = buckets.bucket(attributes, batch.timestamp_ns if at is None else at)
         expected.setdefault(bucket, []).append(str(number).encode())
-    found = {bucket: rows.column("body").to_pylist() for bucket, rows in partition(buckets, batch) if rows.num_rows}
+    found = {
+        bucket: rows.column("body").to_pylist() for bucket, rows in partition(buckets, batch) if rows.num_rows
+    }
     assert found == expected
 
 

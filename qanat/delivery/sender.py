@@ -146,7 +146,7 @@ class SenderCore:
                 return self._resume(event.positions)
             case Rewound():
                 self.rewinds += 1
-                return self._resume(event.positions)
+                return self._resume(event.positions) + self._release_when_drained()
             case Acked():
                 return self._acked(event)
             case Disconnected() | ReleaseDone():

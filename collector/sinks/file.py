@@ -106,6 +106,9 @@ class File(Sink):
                 self._append_columns(batch)
         except OSError as error:
             raise self._failed("writing to", error) from error
+        except Exception as error:  # part of the batch may be in files already
+            self._failure = error
+            raise
 
     def _append_columns(self, batch: Batch) -> None:
         from collector.files.partition import partition
@@ -152,6 +155,7 @@ class File(Sink):
         self._lock.release()
 
     def _recover(self, token: bytes | None) -> None:
+        self._failure = RetryableError("recovery did not come to its end", retry_after_s=disk.RETRY_AFTER_S)
         self._writer.close()
         self._publisher.reset()
         committed = self._decoded(token)

@@ -152,7 +152,7 @@ class Model:
 
 
 @pytest.mark.parametrize(("format", "compression"), EVERY_FORMAT)
-@settings(max_examples=8)
+@settings(max_examples=max(8, settings.default.max_examples // 10))
 @given(actions=st.lists(ACTION, max_size=14))
 def test_stored_is_what_was_committed_whatever_happens(format, compression, actions):
     with tempfile.TemporaryDirectory() as directory:
@@ -165,7 +165,7 @@ def test_stored_is_what_was_committed_whatever_happens(format, compression, acti
             model.driver.sink.close()
 
 
-@settings(max_examples=100)
+@settings(max_examples=max(100, settings.default.max_examples))
 @given(actions=st.lists(ACTION, max_size=25), roll_events=st.sampled_from([0, 1, 5]), cap=st.integers(1, 3))
 def test_stored_is_what_was_committed_under_tight_limits(actions, roll_events, cap):
     with tempfile.TemporaryDirectory() as directory:

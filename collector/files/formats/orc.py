@@ -47,11 +47,6 @@ class _OrcConversion(TableConversion):
         self._writer.write(group)
 
     def end(self) -> None:
-        assert self._writer is not None
-        self._writer.close()
-
-    def abandon(self) -> None:
-        super().abandon()
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            writer.close()

@@ -64,14 +64,9 @@ class _ParquetConversion(TableConversion):
         self._writer.write_table(group.cast(self._arrow_schema).unify_dictionaries())
 
     def end(self) -> None:
-        assert self._writer is not None
-        self._writer.close()
-
-    def abandon(self) -> None:
-        super().abandon()
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            writer.close()
 
 
 def _encoded(field: pa.Field) -> pa.Field:

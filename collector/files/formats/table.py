@@ -8,6 +8,7 @@ An attribute that has the name of a standard column becomes `attribute.<name>`.
 from __future__ import annotations
 
 import abc
+import contextlib
 import hashlib
 import os
 from dataclasses import replace
@@ -126,10 +127,13 @@ class TableConversion(Conversion):
 
     @abc.abstractmethod
     def end(self) -> None:
-        """Write the footer and close the output."""
+        """Write the footer and close the output, if it was begun. Idempotent."""
 
     def abandon(self) -> None:
         self._reader.close()
+        # Closing writes the rest and a footer, which nobody will read: a full disk is no trouble here.
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self.end()
 
 
 def _timestamps(of: Rows) -> pa.Array:

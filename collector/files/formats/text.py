@@ -60,7 +60,8 @@ def json_escaped(array: pa.Array) -> pa.Array:
     if b'"' in block:
         array = pc.replace_substring(array, '"', '\\"')
     present = [chr(code) for code in sorted(set(block.translate(None, _NOT_CONTROL)))]
-    present += [character for character in _SEPARATORS if character.encode() in block]
+    if not block.isascii():
+        present += [character for character in _SEPARATORS if character.encode() in block]
     for character in present:
         array = pc.replace_substring(array, character, f"\\u{ord(character):04x}")
     return array

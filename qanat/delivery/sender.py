@@ -231,6 +231,7 @@ class SenderCore:
         return [SendRead(self._connection)]
 
     def _acked(self, event: Acked) -> list[Command]:
+        commands: list[Command] = [Acknowledge(event.positions)]
         for name, position in event.positions.items():
             stream = self._streams.get(name)
             if stream is None:
@@ -239,7 +240,10 @@ class SenderCore:
             stream.acked = max(stream.acked, position)
             while stream.sent and stream.sent[0][0] <= position:
                 self.inflight_bytes -= stream.sent.popleft()[1]
-        commands: list[Command] = [Acknowledge(event.positions)]
+            if stream.next is not None and stream.next < position:
+                # Rewound, and received after all: what is sent again from there would never be acked again.
+                stream.next = position
+                commands.append(Seek(name, position))
         commands += self._retire(event.positions)
         return commands + self._release_when_drained()
 

@@ -109,6 +109,8 @@ class Claims:
             return
         claim = Claim(old.owner, old.epoch, hello.instance, instance_epoch, old.base)
         yield Multi((Set(documents.claim_path(hello.sender), documents.encode(claim), version),))
+        if self._state.held.get(hello.sender) is not held:
+            raise RetryableError(f"the claim of {hello.sender} was lost while it was renewed")
         held.version = version + 1
 
     def _take(
@@ -127,7 +129,11 @@ class Claims:
         epoch = 1 if old is None else old.epoch + 1
         value = documents.encode(Claim(state.sink, epoch, hello.instance, instance_epoch, base))
         ops.append(Create(path, value) if node is None else Set(path, value, node.version))
+        fence = state.fence
         yield Multi(tuple(ops))
+        if state.fence != fence:
+            # An abort adopted a newer fence before it could know of this claim, which may be what the fence moved for.
+            raise RetryableError(f"the fence of {state.sink} moved while the claim was on its way")
         stale = state.held.get(hello.sender)
         if stale is not None:
             # Another sink had it meanwhile, so our fence has moved: what we appended for the old claim must go.

@@ -11,6 +11,7 @@ from agent.tailing.state import sync_directory
 from qanat.component import Context
 
 _log = structlog.get_logger()
+# Copied at a time: a long line takes no memory to match.
 _BLOCK_BYTES = 1 << 20
 
 

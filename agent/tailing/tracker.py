@@ -15,8 +15,9 @@ from collections.abc import Iterable
 
 import structlog
 
+from agent.tailing.content import continues, open_copy
 from agent.tailing.handles import Handles, Listings, open_regular
-from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, Known, StreamId, digest
+from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, Known, StreamId
 from agent.tailing.registry import Registry
 from agent.tailing.state import Tomb
 from agent.tailing.stream import Stream
@@ -129,22 +130,12 @@ class Tracker:
         if fd is None:
             return False
         head = os.pread(fd, FINGERPRINT_BYTES, 0)
-        if not stream.fingerprint.matches(head) or not self._continues(stream, fd):
+        if not stream.fingerprint.matches(head) or not continues(stream, fd):
             return False
         if len(head) > stream.fingerprint.length:
             stream.fingerprint = Fingerprint.of(head)
             self.changed = True
         return True
-
-    @staticmethod
-    def _continues(stream: Stream, fd: int) -> bool:
-        if stream.high_tail is not None:
-            length = len(stream.high_tail)
-            return os.pread(fd, length, stream.high - length) == stream.high_tail
-        mark = stream.mark
-        if mark is None:
-            return True
-        return digest(os.pread(fd, mark.length, mark.position - mark.length)) == mark.hash
 
     def _stat(self, path: str) -> os.stat_result | None:
         try:
@@ -425,47 +416,35 @@ class Tracker:
         self._bury(stream)
 
     def _adopt_copy(self, stream: Stream) -> bool:
-        """Read on in the copy that copytruncate made: a sibling named after the file, newer than its last change,
-        with the same first bytes and the same bytes before the position."""
-        directory, base = os.path.split(stream.home)
+        """Read on in the copy that copytruncate made, if there is one."""
         self._listings.clear()
-        for inode, name in sorted(self._listings.names(directory).items(), key=lambda item: item[1]):
-            if name == base or not name.startswith(base) or inode == stream.ino:
-                continue
+        directory, base = os.path.split(stream.home)
+        for name in sorted(self._listings.names(directory).values()):
             path = os.path.join(directory, name)
+            if name == base or not name.startswith(base) or path in self._here:
+                continue
             try:
-                if path not in self._here and self._is_copy(stream, path):
-                    _log.info("stream_continues_in_copy", stream=stream.id, path=path)
-                    return True
+                opened = open_copy(stream, path, self._is_taken)
             except OSError as error:
                 self.complain(path, error)
+                continue
+            if opened is not None:
+                self._move_to(stream, path, *opened)
+                return True
         return False
 
-    def _is_copy(self, stream: Stream, path: str) -> bool:
-        opened = open_regular(path)
-        if opened is None:
-            return False
-        fd, status = opened
-        key = (status.st_dev, status.st_ino)
-        fits = (
-            status.st_size >= stream.size
-            and status.st_ctime_ns >= stream.mtime_ns
-            and self._registry.at_inode(key) is None
-            and key not in self.tombs
-            and stream.fingerprint.matches(os.pread(fd, FINGERPRINT_BYTES, 0))
-            and self._continues(stream, fd)
-        )
-        if not fits:
-            os.close(fd)
-            return False
-        self._registry.move(stream, key)
+    def _is_taken(self, key: tuple[int, int]) -> bool:
+        return key in self.tombs or self._registry.at_inode(key) is not None
+
+    def _move_to(self, stream: Stream, path: str, fd: int, status: os.stat_result) -> None:
+        _log.info("stream_continues_in_copy", stream=stream.id, path=path)
+        self._registry.move(stream, (status.st_dev, status.st_ino))
         self._handles.put(stream, fd)
         stream.where, stream.size, stream.mtime_ns = path, status.st_size, status.st_mtime_ns
         stream.left_home_s = stream.grown_at_s = self._context.clock.monotonic_s()
         self._away[stream] = None
         self.changed = True
         self._registry.enqueue(stream)
-        return True
 
     def forget(self, stream: Stream) -> None:
         """A finished stream is in storage: drop it, but remember the file if it still exists somewhere."""

@@ -65,7 +65,8 @@ def test_globs_find_what_a_shell_would(tmp_path: Path) -> None:
     assert found("?.log*") == {"a.log", "b.log"}
     assert found("**/*.log") == {"a.log", "b.log", "x/c.log", "x/y/d.log", "x/[1].log"}
     assert found("x/*/d.log") == {"x/y/d.log"}
-    assert found("none/yet.log") == {"none/yet.log"}
+    assert found("x/yet.log") == {"x/yet.log"}
+    assert found("none/yet.log") == set()
 
 
 def test_state_is_read_back_when_saved(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Schema `qanat.Event`: `body` bytes, `timestamp` long (ns since 1970 UTC, logical type timestamp-nanos), `host` string or
 null, `stream` string, `position` long, `priority` string or null, `attributes` map of strings.
 
-Records are encoded by fastavro, an object for each event: about 130,000 events/s a core. The container around them is
+Records are encoded by fastavro, an object for each event: about 70,000 events/s a core, all told. The container around them is
 made here, because a file that is resumed after a crash must go on with the sync marker that it began with.
 """
 

@@ -1,6 +1,7 @@
 """`orc`: see `table.py` for columns, and how events get there.
 
-Measured with 200-byte lines on one core: snappy 1,300,000 events/s, zstd 1,070,000, gzip (ORC's zlib) 300,000.
+Measured with 200-byte lines on one core, from `append` to published: zstd 560,000 events/s. The encoder alone:
+snappy 1,300,000, zstd 1,070,000, gzip (ORC's zlib) 300,000.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qanat.delivery import receiver_messages as r
 from qanat.delivery import sender_messages as s
-from qanat.delivery.sender import Phase, SenderCore
+from qanat.delivery.sender import SenderCore
 from qanat.testing.simulation.files import BATCH_EVENTS_MAX, File, FileSource, Host, Read
 from qanat.testing.simulation.kernel import Process
 from qanat.testing.simulation.network import Connection
@@ -107,9 +107,8 @@ class Agent(Process):
 
     def _send_batch(self) -> None:
         batch, connection = self._batch, self.connection
-        if batch is None or connection is None:
-            self.kernel.fail(f"{self.name} is told to send without a batch or a connection")
-            return
+        assert batch is not None, "told to send what was not read"
+        assert connection is not None, "told to send without a connection"
         connection.up(
             r.BatchReceived(connection.number, batch.stream, batch.start, batch.end, batch.end - batch.start)
         )
@@ -142,13 +141,11 @@ class Agent(Process):
         """Read if there is something to read and room for it."""
         if self._is_reading or not self.alive or self.core.credit_bytes <= 0:
             return
-        if self.source.has_data() or self.core.phase is Phase.STREAMING:
-            finished = self.source.newly_finished()
-            for file in finished:
-                self.soon(self.kernel.between(0.0, 0.3), self.handle, s.Finished(file.stream, file.size))
-            if self.source.has_data():
-                self._is_reading = True
-                self.soon(self.kernel.between(0.001, 0.03), self._read)
+        for file in self.source.newly_finished():
+            self.soon(self.kernel.between(0.0, 0.3), self.handle, s.Finished(file.stream, file.size))
+        if self.source.has_data():
+            self._is_reading = True
+            self.soon(self.kernel.between(0.001, 0.03), self._read)
 
     def _read(self) -> None:
         credit = self.core.credit_bytes

@@ -17,7 +17,7 @@ from qanat.testing.simulation.network import Connection
 if TYPE_CHECKING:
     from qanat.testing.simulation.world import World
 
-COMMIT_S = 0.25
+COMMIT_S = 0.3
 COMMIT_EVENTS = 24
 RECORD_STREAMS_MAX = 3  # so few that folding is common
 BACKOFF_S_FIRST = 0.05
@@ -176,7 +176,7 @@ class Collector(Process):
     def _wait_s(self, step: steps.Wait) -> float:
         if step.attempt == 0:
             return step.seconds
-        longest_s = min(step.seconds, BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(step.attempt, 10))
+        longest_s: float = min(step.seconds, BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(step.attempt, 10))
         return longest_s * self.kernel.between(0.5, 1.0)
 
     def _check(self) -> None:

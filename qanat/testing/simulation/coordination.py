@@ -12,7 +12,7 @@ from qanat.testing.simulation.kernel import Kernel, Process
 Reply = Callable[[Any, Exception | None], None]
 
 OLDER_MAX = 3  # versions that a stale read may give
-GHOST_S_MAX = 6.0  # how late a request may still be applied
+GHOST_S_MAX = 4.0  # how late a request may still be applied
 
 
 class SimulatedStore:

@@ -33,7 +33,7 @@ class Faults:
         ]
         chance = self._kernel.random
         self._kinds = chance.sample(everything, chance.choice((2, 3, 4, 6, len(everything))))
-        self._interval_s = chance.choice((0.15, 0.3, 0.6))
+        self._interval_s = chance.choice((0.1, 0.2, 0.4))
         self._draw_rates()
 
     def _draw_rates(self) -> None:
@@ -79,7 +79,7 @@ class Faults:
         collector = self._collector()
         if collector is not None and not collector.paused:
             self._kernel.fault("collector_pause", collector.name)
-            self._world.pause(collector, self._kernel.between(0.2, 6.0))
+            self._world.pause(collector, self._kernel.between(0.2, 4.0))
 
     def _stop_collector(self) -> None:
         collector = self._collector()
@@ -112,7 +112,7 @@ class Faults:
         if agent is not None and not agent.paused:
             self._kernel.fault("agent_pause", agent.name)
             agent.pause()
-            self._kernel.after(self._kernel.between(0.2, 5.0), agent.wake)
+            self._kernel.after(self._kernel.between(0.2, 3.0), agent.wake)
 
     def _second_agent(self) -> None:
         agent = self._agent()
@@ -131,7 +131,7 @@ class Faults:
             collector.name,
             up=direction != "down",
             down=direction != "up",
-            seconds=self._kernel.between(0.1, 6.0),
+            seconds=self._kernel.between(0.1, 4.0),
         )
 
     def _break_connection(self) -> None:
@@ -149,7 +149,7 @@ class Faults:
     def _store_away(self) -> None:
         name = self._kernel.random.choice(list(self._world.disks))
         self._kernel.fault("store_away", name)
-        until_s = self._kernel.now_s + self._kernel.between(0.1, 3.0)
+        until_s = self._kernel.now_s + self._kernel.between(0.1, 2.0)
         self._world.store.down_until_s[name] = until_s
 
     def _disk_full(self) -> None:

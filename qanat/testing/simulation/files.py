@@ -93,14 +93,12 @@ class FileSource:
 
     def newly_finished(self) -> list[File]:
         """Files that were read to an end that is final, each told once."""
-        found = [
-            file
-            for name, at in self._at.items()
-            if (file := self._host.files[name]).finished
-            and at == file.size
-            and name not in self._told_finished
-        ]
-        self._told_finished.update(file.stream for file in found)
+        found = []
+        for name, at in self._at.items():
+            file = self._host.files[name]
+            if file.finished and at == file.size and name not in self._told_finished:
+                self._told_finished.add(name)
+                found.append(file)
         return found
 
     def acknowledge(self, stream: str, position: int) -> None:

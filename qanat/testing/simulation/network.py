@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from qanat.testing.simulation.agent import Agent
     from qanat.testing.simulation.collector import Collector
 
-KEEPALIVE_S = 2.0  # silence after which an agent gives a connection up
+KEEPALIVE_S = 1.2  # silence after which an agent gives a connection up
 
 
 class Network:

@@ -103,7 +103,7 @@ class World:
     def crash_agent(self, agent: Agent) -> None:
         """SIGKILL; its sockets are closed by the kernel of its host."""
         self._end_agent(agent)
-        self.kernel.after(self.kernel.between(0.05, 2.0), self.ensure_agent, agent.host.name)
+        self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, agent.host.name)
 
     def ensure_agent(self, name: str) -> None:
         """A supervisor starts the agent unless it runs."""
@@ -126,7 +126,7 @@ class World:
                 f"{agent.name} halts, though every other process of its name ended before it began"
             )
         if not self.agents_of(agent.host.name):
-            self.kernel.after(self.kernel.between(0.05, 2.0), self.ensure_agent, agent.host.name)
+            self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, agent.host.name)
 
     def _end_agent(self, agent: Agent) -> None:
         agent.alive = False
@@ -146,7 +146,7 @@ class World:
         self._end_collector(collector)
         if power:
             self.disks[collector.name].lose_power()
-        self.kernel.after(self.kernel.between(0.05, 3.0), self.start_collector, collector.name)
+        self.kernel.after(self.kernel.between(0.05, 1.5), self.start_collector, collector.name)
 
     def stop_collector(self, collector: Collector) -> None:
         """SIGTERM; it may take its time, and is started again afterwards."""
@@ -156,7 +156,7 @@ class World:
     def collector_stopped(self, collector: Collector) -> None:
         """It ended by itself."""
         self._end_collector(collector)
-        self.kernel.after(self.kernel.between(0.05, 3.0), self.start_collector, collector.name)
+        self.kernel.after(self.kernel.between(0.05, 1.5), self.start_collector, collector.name)
 
     def _end_collector(self, collector: Collector) -> None:
         collector.alive = False

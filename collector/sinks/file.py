@@ -42,8 +42,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of `file(...)`.
 
     `directory`, `prefix`: where files go and how their names begin; with escapes (`%Y`, `%{host}`, ...).
-    `format`: raw, json, csv, avro, parquet or orc. `compression`: none, gzip, zstd, bz2 or snappy; auto: zstd for
-    parquet and orc, none for the others.
+    `format`: raw, json, csv, avro, parquet or orc. `compression`: none, gzip, zstd, bz2 or snappy; auto: snappy
+    for parquet, zstd for orc, none for the others.
     `roll`, `roll_size`, `roll_events`, `roll_idle`: a file is finished at this age, size, number of events, or time
     without any; 0 is never.
     `open_files_max`: beyond it, the file not written to for the longest time is finished.

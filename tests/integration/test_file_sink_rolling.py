@@ -146,7 +146,7 @@ def test_suffix_replaces_the_formats(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"format": "jsn"}, "unknown: use one of raw, json, .*did you mean 'json'"),
-        ({"format": "parquet", "compression": "bz2"}, "use one of zstd, none, gzip, snappy"),
+        ({"format": "parquet", "compression": "bz2"}, "use one of snappy, none, gzip, zstd"),
         ({"compression": "lz4"}, "use one of none, gzip, zstd, bz2, snappy"),
         ({"open_files_max": 0}, "open_files_max is 0"),
         ({"suffix": "/x"}, "suffix '/x'"),

@@ -11,13 +11,13 @@ from qanat.errors import ConfigError
 AUTO = "auto"
 
 # For each format what it can be compressed with; the first is meant by `auto`. Text is left to the file system or to
-# whoever archives it; tables are compressed everywhere.
+# whoever archives it; tables are compressed everywhere, Parquet by default for speed (see parquet.py).
 COMPRESSIONS = {
     "raw": ("none", "gzip", "zstd", "bz2", "snappy"),
     "json": ("none", "gzip", "zstd", "bz2", "snappy"),
     "csv": ("none", "gzip", "zstd", "bz2", "snappy"),
     "avro": ("none", "gzip", "zstd", "bz2", "snappy"),
-    "parquet": ("zstd", "none", "gzip", "snappy"),
+    "parquet": ("snappy", "none", "gzip", "zstd"),
     "orc": ("zstd", "none", "gzip", "snappy"),
 }
 

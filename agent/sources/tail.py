@@ -238,7 +238,7 @@ class Tail(Source):
         vanished = self._paths.difference(found.files)
         self._paths = set(found.files)
         self._check([*vanished, *found.files])
-        self._tracker.retry_stalled()
+        self._registry.retry_stalled()
 
     def _remember_sizes(self) -> None:
         for path in self._discovery.walk().files:
@@ -277,7 +277,7 @@ class Tail(Source):
                 self._trouble(found, error)
             except OSError as error:
                 found.place(position, b"")
-                self._tracker.stall(found, error)
+                self._stall(found, error)
                 break
         self._registry.ready.pop(found, None)
         self._registry.enqueue(found)
@@ -318,7 +318,7 @@ class Tail(Source):
         except (VanishedError, ContentChangedError) as error:
             self._trouble(stream, error)
         except OSError as error:
-            self._tracker.stall(stream, error)
+            self._stall(stream, error)
         return None
 
     def _trouble(self, stream: Stream, error: VanishedError | ContentChangedError) -> None:
@@ -328,6 +328,10 @@ class Tail(Source):
             self._check(())
         else:
             self._tracker.vanished(stream)
+
+    def _stall(self, stream: Stream, error: OSError) -> None:
+        self._tracker.complain(stream.where or stream.home, error)
+        self._registry.stall(stream)
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         """Everything before these positions is in storage."""
@@ -358,7 +362,7 @@ class Tail(Source):
         self._save_at_s = self._clock.monotonic_s() + _SAVE_INTERVAL_S
         state = State(
             [_saved(stream) for stream in self._registry if not stream.gone],
-            list(self._tracker.tombs.values()),
+            self._tracker.tombs.saved(),
         )
         try:
             state_file.save(self.context.state_dir, state)

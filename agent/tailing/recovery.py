@@ -42,7 +42,7 @@ class Recovery:
             if identity is not None:
                 self._tracker.nonce_max = max(self._tracker.nonce_max, identity.nonce)
                 self._registry.add(self._stream(saved, identity.nonce))
-        self._tracker.tombs.update({(tomb.dev, tomb.ino): tomb for tomb in state.tombs})
+        self._tracker.tombs.add(state.tombs)
         for home in self._registry.homes():
             self._find_missed(home, discovery)
 

@@ -16,6 +16,7 @@ class Registry:
         self._by_id: dict[str, Stream] = {}
         self._by_inode: dict[tuple[int, int], Stream] = {}
         self._by_home: dict[str, list[Stream]] = {}
+        self._stalled: set[Stream] = set()
         self.ready: dict[Stream, None] = {}  # in the order of their turns
 
     def __iter__(self) -> Iterator[Stream]:
@@ -63,6 +64,7 @@ class Registry:
     def forget(self, stream: Stream) -> None:
         """Drop everything about a stream."""
         self.ready.pop(stream, None)
+        self._stalled.discard(stream)
         self.move(stream, None)
         del self._by_id[stream.id]
         chain = self._by_home[stream.home]
@@ -86,6 +88,18 @@ class Registry:
             for after in stream.succ:
                 self.enqueue(after)
                 self.progress(after)
+
+    def stall(self, stream: Stream) -> None:
+        """Reading failed: leave the stream alone until the next full scan."""
+        stream.stalled = True
+        self._stalled.add(stream)
+
+    def retry_stalled(self) -> None:
+        """Try streams again that could not be read."""
+        for stream in self._stalled:
+            stream.stalled = False
+            self.enqueue(stream)
+        self._stalled.clear()
 
     def _link(self, chain: list[Stream]) -> None:
         for at, stream in enumerate(chain):

@@ -19,14 +19,11 @@ from agent.tailing.content import continues, open_copy
 from agent.tailing.handles import Handles, Listings, open_regular
 from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, Known, StreamId
 from agent.tailing.registry import Registry
-from agent.tailing.state import Tomb
 from agent.tailing.stream import Stream
+from agent.tailing.tombs import Tombs
 from qanat.component import Context, StreamEvent, StreamFinished, StreamFound
 
 _log = structlog.get_logger()
-
-# Finished files that still exist and are remembered, in case they come back to a watched path.
-TOMBS_MAX = 4096
 
 
 class Tracker:
@@ -43,12 +40,11 @@ class Tracker:
         self._here: dict[str, Stream] = {}
         self._away: dict[Stream, None] = {}
         self._complained: set[str] = set()
-        self._stalled: set[Stream] = set()
         self.recheck: set[str] = set()  # paths to look at again
         self.nonce_max = 0
         self.known: Known | None = None  # only while identifying files without local state
         self.sizes_at_open: dict[tuple[int, int], int] = {}  # start="end"
-        self.tombs: dict[tuple[int, int], Tomb] = {}
+        self.tombs = Tombs()
         self.news: list[StreamEvent] = []
         self.links: dict[str, set[str]] = {}  # where links point to: the watched paths
         self.changed = False
@@ -63,19 +59,6 @@ class Tracker:
         """Paths to look at again."""
         paths, self.recheck = self.recheck, set()
         return paths
-
-    def stall(self, stream: Stream, error: OSError) -> None:
-        """Reading failed: leave the stream alone until the next full scan."""
-        self.complain(stream.where or stream.home, error)
-        stream.stalled = True
-        self._stalled.add(stream)
-
-    def retry_stalled(self) -> None:
-        """Try streams again that could not be read."""
-        for stream in self._stalled:
-            stream.stalled = False
-            self._registry.enqueue(stream)
-        self._stalled.clear()
 
     # -- looking at paths ---------------------------------------------------------------------------------------------
 
@@ -228,14 +211,10 @@ class Tracker:
         taken = self.known.take(status.st_ino, head, status.st_size) if self.known is not None else None
         if taken is not None:
             return self.add(taken[0], path, status, head, taken[1])
-        tomb = self.tombs.pop(key, None)
-        start = 0
-        if tomb is not None and status.st_size >= tomb.end:
-            start = tomb.end if Fingerprint(tomb.fingerprint_bytes, tomb.fingerprint).matches(head) else 0
-        start = max(start, min(status.st_size, self.sizes_at_open.pop(key, 0)))
-        if tomb is not None and start == status.st_size:
-            self.tombs[key] = tomb  # it came back and has not grown: nothing to read yet
+        start = self.tombs.start_of(key, head, status.st_size)
+        if key in self.tombs:  # it came back and has not grown: nothing to read yet
             return None
+        start = max(start, min(status.st_size, self.sizes_at_open.pop(key, 0)))
         return self.add(self.new_id(status.st_ino, head), path, status, head, start)
 
     def new_id(self, inode: int, head: bytes) -> StreamId:
@@ -463,7 +442,4 @@ class Tracker:
         except OSError:
             exists = False
         if exists:
-            mark = stream.fingerprint
-            self.tombs[stream.key] = Tomb(stream.dev, stream.ino, mark.length, mark.hash, end)
-            if len(self.tombs) > TOMBS_MAX:
-                del self.tombs[next(iter(self.tombs))]
+            self.tombs.remember(stream, end)

@@ -113,6 +113,7 @@ class Reader:
 
     def _advance(self, stream: Stream, payload: bytes, end: int, tail: bytes) -> Batch:
         assert stream.cursor is not None
+        self._block = b""  # while the batch is sent, its memory serves better than this one's
         batch = lines_batch(
             stream.id,
             stream.cursor,

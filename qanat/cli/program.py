@@ -142,8 +142,6 @@ def metrics_address(text: str) -> tuple[str, int]:
 
 def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run `main(stop)` on an event loop; SIGTERM and SIGINT set `stop`, a second one ends the process at once."""
-    import uvloop
-
     async def run() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -157,4 +155,4 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
             loop.add_signal_handler(number, on_signal)
         await main(stop)
 
-    uvloop.run(run())
+    asyncio.run(run())

@@ -74,6 +74,7 @@ class CommitLoop:
         self._commit_bytes = commit_bytes
         self._record_streams_max = record_streams_max
         self._transactions = 0
+        self._publish_due = False
         self._troubles = 0  # in a row, with no commit between them
 
     def run(self) -> Procedure:
@@ -150,17 +151,24 @@ class CommitLoop:
         try:
             token = yield SinkPrepare(drain)
             if token == state.record.token and not cut.has_news():
+                if self._publish_due:
+                    yield from self._publish(token)
                 return
             yield SinkSync()
         except RetryableError as error:
             state.fail(str(error))
             return
         if (yield from self._write(cut, token)):
-            try:
-                yield SinkPublish(token)
-            except RetryableError as error:
-                # The record says what is to be visible; a later publish, or recovery's, makes it so.
-                state.report("publish_waits", str(error))
+            yield from self._publish(token)
+
+    def _publish(self, token: bytes) -> Procedure:
+        """The record says what is to be visible. What fails now is tried again with the next commit, or without one."""
+        try:
+            yield SinkPublish(token)
+            self._publish_due = False
+        except RetryableError as error:
+            self._publish_due = True
+            self._state.report("publish_waits", str(error))
 
     def _cut(self) -> _Cut:
         """What was appended before the prepare that follows, and nothing after it, is in the transaction."""

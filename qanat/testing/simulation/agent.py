@@ -57,10 +57,10 @@ class Agent(Process):
             self.kernel.note(self.name, event)
         for command in commands:
             self._perform(command)
-            if self.kernel.chance(self.p_crash_between_commands):
+            if self.ended_s is None and self.kernel.chance(self.p_crash_between_commands):
                 self.kernel.fault("crash_between_commands", self.name)
                 self._world.crash_agent(self)
-            if not self.alive:
+            if self.ended_s is not None:
                 return
         self._check()
         self.look()

@@ -114,6 +114,8 @@ class Collector(Process):
 
     def _append(self, event: r.Event) -> None:
         assert isinstance(event, r.BatchReceived)
+        if event.corrupt:
+            self.kernel.fail(f"{self.name} appends a corrupt batch of {event.stream}")
         reason = self.disk.append(event.stream, event.start, event.end)
         if reason is not None:
             self.kernel.faults["append_refused"] += 1

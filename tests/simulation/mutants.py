@@ -1,0 +1,299 @@
+"""The protocol broken on purpose, one part at a time. Each mutant says what replaces what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from qanat.coordination.store import Check, Create, Op, Set
+from qanat.delivery import claims, documents
+from qanat.delivery.claims import Claims
+from qanat.delivery.commit import CommitLoop
+from qanat.delivery.documents import Claim, Positions
+from qanat.delivery.receiver import ReceiverCore
+from qanat.delivery.receiver_messages import BatchReceived, HelloReceived, SendAck
+from qanat.delivery.sender import SenderCore
+from qanat.delivery.state import Held, Phase
+from qanat.delivery.steps import Get, Multi, SinkOpen, SinkPublish
+from qanat.errors import OutcomeUnknownError
+from qanat.testing.simulation.coordination import SimulatedStore
+from qanat.testing.simulation.disk import Disk
+
+Steps = Generator[Any, Any, Any]
+Mutant = Callable[[pytest.MonkeyPatch], None]
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(apply: Mutant) -> Mutant:
+    """Known by the name of its function."""
+    MUTANTS[apply.__name__] = apply
+    return apply
+
+
+# The five rules.
+
+
+@mutant
+def rule_1_commit_does_not_check_its_fence(patch: pytest.MonkeyPatch) -> None:
+    original = CommitLoop._ops
+
+    def ops(self: CommitLoop, record: Any, folds: Any) -> tuple[Op, ...]:
+        _, write, *rest = original(self, record, folds)
+        assert isinstance(write, Set)
+        return (Check(write.path, write.version), write, *rest)
+
+    patch.setattr(CommitLoop, "_ops", ops)
+
+
+@mutant
+def rule_1_commit_does_not_compare_the_version(patch: pytest.MonkeyPatch) -> None:
+    original = SimulatedStore.refusal
+
+    def refusal(self: SimulatedStore, op: Op) -> str | None:
+        if isinstance(op, Set) and op.path.endswith("/commit"):
+            return None
+        return original(self, op)
+
+    patch.setattr(SimulatedStore, "refusal", refusal)
+
+
+@mutant
+def rule_2_takeover_does_not_move_the_fence(patch: pytest.MonkeyPatch) -> None:
+    original = Claims._fence_owner
+
+    def fence_owner(self: Claims, old: Claim, sender: str, ops: list[Op]) -> Steps:
+        base = yield from original(self, old, sender, ops)
+        ops.pop()
+        return base
+
+    patch.setattr(Claims, "_fence_owner", fence_owner)
+
+
+@mutant
+def rule_2_takeover_does_not_check_the_record(patch: pytest.MonkeyPatch) -> None:
+    original = Claims._fence_owner
+
+    def fence_owner(self: Claims, old: Claim, sender: str, ops: list[Op]) -> Steps:
+        base = yield from original(self, old, sender, ops)
+        del ops[0]
+        return base
+
+    patch.setattr(Claims, "_fence_owner", fence_owner)
+
+
+@mutant
+def rule_3_claim_adopts_the_fence(patch: pytest.MonkeyPatch) -> None:
+    original = Claims._take
+
+    def take(self: Claims, node: Any, hello: HelloReceived, old: Any, instance_epoch: int) -> Steps:
+        held = yield from original(self, node, hello, old, instance_epoch)
+        (fence,) = yield Get((documents.fence_path(self._state.sink),), fresh=True)
+        self._state.fence = fence.version
+        return held
+
+    patch.setattr(Claims, "_take", take)
+
+
+@mutant
+def rule_4_recovery_does_not_move_its_fence(patch: pytest.MonkeyPatch) -> None:
+    def recover_once(self: CommitLoop) -> Steps:
+        state = self._state
+        fence, record = documents.fence_path(state.sink), documents.commit_path(state.sink)
+        (node,) = yield Get((fence,), fresh=True)
+        if node is None:
+            empty = documents.encode(documents.Record())
+            yield Multi((Create(fence, b""), Create(record, empty)))
+        fence_node, record_node = yield Get((fence, record), fresh=True)
+        state.adopt(fence_node, record_node)
+        yield SinkOpen(state.record.token)
+        if state.record.token is not None:
+            yield SinkPublish(state.record.token)
+
+    patch.setattr(CommitLoop, "_recover_once", recover_once)
+
+
+@mutant
+def rule_5_lost_reply_aborts(patch: pytest.MonkeyPatch) -> None:
+    original = CommitLoop._write
+
+    def write(self: CommitLoop, cut: Any, token: bytes) -> Steps:
+        procedure = original(self, cut, token)
+        resume: Callable[[], Any] = lambda: next(procedure)  # noqa: E731
+        while True:
+            try:
+                step = resume()
+            except StopIteration as end:
+                return end.value
+            try:
+                result = yield step
+            except OutcomeUnknownError as error:
+                self._state.fail(str(error))
+                return False
+            except Exception as error:  # noqa: BLE001 - passed on
+                resume = lambda error=error: procedure.throw(error)  # noqa: E731
+            else:
+                resume = lambda result=result: procedure.send(result)  # noqa: E731
+
+    patch.setattr(CommitLoop, "_write", write)
+
+
+# Other parts.
+
+
+@mutant
+def receiver_accepts_a_gap(patch: pytest.MonkeyPatch) -> None:
+    def rewind_once(self: ReceiverCore, held: Held, stream: str, position: int) -> None:
+        pass
+
+    original = ReceiverCore._on_batch
+
+    def on_batch(self: ReceiverCore, event: BatchReceived) -> None:
+        held = self.state.holder(event.connection)
+        if held is not None and event.start > held.next.get(event.stream, event.start):
+            held.next[event.stream] = event.start
+        original(self, event)
+
+    patch.setattr(ReceiverCore, "_on_batch", on_batch)
+    patch.setattr(ReceiverCore, "_rewind_once", rewind_once)
+
+
+@mutant
+def receiver_accepts_what_it_has_seen(patch: pytest.MonkeyPatch) -> None:
+    original = ReceiverCore._on_batch
+
+    def on_batch(self: ReceiverCore, event: BatchReceived) -> None:
+        held = self.state.holder(event.connection)
+        if held is not None and event.end <= held.next.get(event.stream, 0):
+            held.next[event.stream] = event.start
+        original(self, event)
+
+    patch.setattr(ReceiverCore, "_on_batch", on_batch)
+
+
+@mutant
+def receiver_accepts_a_corrupt_batch(patch: pytest.MonkeyPatch) -> None:
+    def rewind_corrupt(self: ReceiverCore, held: Held, event: BatchReceived) -> None:
+        if held.next.get(event.stream) == event.start:
+            self._accept(held, event)
+
+    patch.setattr(ReceiverCore, "_rewind_corrupt", rewind_corrupt)
+
+
+@mutant
+def ack_before_commit(patch: pytest.MonkeyPatch) -> None:
+    original = ReceiverCore._accept
+
+    def accept(self: ReceiverCore, held: Held, event: BatchReceived) -> None:
+        original(self, held, event)
+        self.state.out.append(SendAck(event.connection, {event.stream: event.end}))
+
+    patch.setattr(ReceiverCore, "_accept", accept)
+
+
+@mutant
+def commit_before_the_data_is_durable(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Disk, "sync", lambda self, length: None)
+
+
+@mutant
+def sender_retires_what_is_not_committed(patch: pytest.MonkeyPatch) -> None:
+    original = SenderCore._finished
+
+    def finished(self: SenderCore, event: Any) -> Any:
+        stream = self._streams.get(event.stream)
+        if stream is not None:
+            stream.acked = stream.next or stream.acked
+        return original(self, event)
+
+    patch.setattr(SenderCore, "_finished", finished)
+
+
+@mutant
+def abort_does_not_rewind(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(CommitLoop, "_rewind_all", lambda self, held: None)
+
+
+@mutant
+def abort_keeps_claims_that_are_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(CommitLoop, "_let_go", lambda self, held, claim: None)
+
+
+@mutant
+def takeover_does_not_merge_the_record(patch: pytest.MonkeyPatch) -> None:
+    original = Claims._fence_owner
+
+    def fence_owner(self: Claims, old: Claim, sender: str, ops: list[Op]) -> Steps:
+        yield from original(self, old, sender, ops)
+        return dict(old.base)
+
+    patch.setattr(Claims, "_fence_owner", fence_owner)
+
+
+@mutant
+def fold_does_not_merge_the_record(patch: pytest.MonkeyPatch) -> None:
+    original = CommitLoop._fold
+
+    def fold(self: CommitLoop, held: Held, mine: Positions, retired: set[str]) -> Any:
+        return original(self, held, {}, retired)
+
+    patch.setattr(CommitLoop, "_fold", fold)
+
+
+@mutant
+def instance_epoch_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    def instance_epoch(hello: HelloReceived, old: Claim | None) -> int:
+        return 1 if old is None else old.instance_epoch
+
+    patch.setattr(claims, "_instance_epoch", instance_epoch)
+
+
+@mutant
+def first_hello_gets_the_next_epoch(patch: pytest.MonkeyPatch) -> None:
+    original = claims._instance_epoch
+
+    def instance_epoch(hello: HelloReceived, old: Claim | None) -> int | None:
+        if old is not None and hello.instance != old.instance and hello.instance_epoch == 0:
+            return old.instance_epoch + 1
+        return original(hello, old)
+
+    patch.setattr(claims, "_instance_epoch", instance_epoch)
+
+
+@mutant
+def appends_go_on_after_one_failed(patch: pytest.MonkeyPatch) -> None:
+    original = Disk.append
+
+    def append(self: Disk, stream: str, start: int, end: int) -> str | None:
+        refusal = original(self, stream, start, end)
+        self.is_broken = False
+        return refusal
+
+    patch.setattr(Disk, "append", append)
+
+
+@mutant
+def batches_are_taken_while_aborting(patch: pytest.MonkeyPatch) -> None:
+    original = ReceiverCore._on_batch
+
+    def on_batch(self: ReceiverCore, event: BatchReceived) -> None:
+        phase = self.state.phase
+        if phase is Phase.ABORTING:
+            self.state.phase = Phase.READY
+        original(self, event)
+        if phase is Phase.ABORTING:
+            self.state.phase = phase
+
+    patch.setattr(ReceiverCore, "_on_batch", on_batch)
+
+
+@mutant
+def sender_does_not_seek_on_a_rewind(patch: pytest.MonkeyPatch) -> None:
+    original = SenderCore._resume
+
+    def resume(self: SenderCore, positions: Any) -> Any:
+        opened = {name: at for name, at in positions.items() if self._streams[name].next is None}
+        return original(self, opened)
+
+    patch.setattr(SenderCore, "_resume", resume)

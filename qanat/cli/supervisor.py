@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -25,11 +26,15 @@ STOP_S_MAX = 30.0  # an agent drains for 10 s, a collector commits; then SIGKILL
 
 @dataclass(slots=True)
 class Program:
-    """One supervised `qanat ARGUMENTS`. `starts` counts its lives; `process` is the present one."""
+    """One supervised `qanat ARGUMENTS`. `starts` counts its lives; `process` is the present one.
+
+    `on_death(exit_code, pause_s)` is told of a death, and when it starts again; by default the log is.
+    """
 
     name: str
     arguments: Sequence[str]
     log_file: IO[bytes] | None = None
+    on_death: Callable[[int, float], None] | None = None
     starts: int = 0
     process: asyncio.subprocess.Process | None = None
     hold: asyncio.Event = field(default_factory=asyncio.Event)  # not set: do not start it again yet
@@ -78,7 +83,8 @@ class Program:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "qanat",
+                "qanat.cli.child",
+                str(os.getpid()),
                 *self.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=self.log_file,
@@ -87,11 +93,15 @@ class Program:
             )
             code = await self.process.wait()
             if code == EXIT_USAGE:
-                raise ConfigError(f"{self.name} refuses its configuration; its message is above")
+                where = "above" if self.log_file is None else f"in {self.log_file.name}"
+                raise ConfigError(f"{self.name} refuses its configuration; its message is {where}")
             attempt = 1 if loop.time() - began > HEALTHY_S else attempt + 1
             pause_s = backoff_s(attempt, RESTART_S_MAX)
-            log.warning("program_died", name=self.name, exit_code=code, starts_again_in_s=round(pause_s, 1))
+            (self.on_death or self._log_death)(code, pause_s)
             await asyncio.sleep(pause_s)
+
+    def _log_death(self, code: int, pause_s: float) -> None:
+        log.warning("program_died", name=self.name, exit_code=code, starts_again_in_s=round(pause_s, 1))
 
 
 async def run_until_stopped(tiers: Sequence[Sequence[Program]], stop: asyncio.Event) -> None:

@@ -1,0 +1,165 @@
+"""What the demo shows: a table that refreshes on a terminal, a line a second in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from qanat.demo.plan import AGENTS
+from qanat.demo.watch import Busy, FileRow
+
+# What is not the table of files: programs, totals, and a few announcements above.
+_OTHER_LINES = 22
+_FILES_MIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRow:
+    """One program now."""
+
+    name: str
+    state: str  # starting, running, dead
+    pid: int | None
+    starts: int
+    events_s: float
+    bytes_s: float
+    peers: str  # where an agent delivers to, whom a collector hears
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that is shown at a time."""
+
+    elapsed_s: float
+    total_s: float
+    programs: Sequence[ProgramRow]
+    files: Sequence[FileRow]
+    busy: Busy
+
+
+class Display(Protocol):
+    """Where the demo speaks to."""
+
+    def say(self, text: str, style: str = "") -> None:
+        """Something that stays; `style` is for terminals."""
+
+    def show(self, view: View) -> None:
+        """The present state; may be left out."""
+
+    def close(self) -> None:
+        """No more `show`."""
+
+
+class PipeDisplay:
+    """Plain lines, no control characters."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next_s = 0.0
+        self.say("A line a second: events that agents read (> where they deliver to), that collectors store, "
+                 "written so far, in storage so far.")  # fmt: skip
+
+    def say(self, text: str, style: str = "") -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, view: View) -> None:
+        if not self._next_s <= view.elapsed_s > 0:
+            return
+        self._next_s = int(view.elapsed_s) + 1
+        programs = "  ".join(
+            f"{row.name} {f'{row.events_s:,.0f}/s' if row.state == 'running' else row.state}"
+            + (f" > {row.peers}" if row.name in AGENTS and row.state == "running" else "")
+            for row in view.programs
+        )
+        self.say(
+            f"{view.elapsed_s:4.0f} s  {programs}  written {view.busy.written:,}  stored {view.busy.stored:,}"
+        )
+
+    def close(self) -> None:
+        pass
+
+
+class TerminalDisplay:
+    """A table in place, with announcements scrolling above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+
+    def say(self, text: str, style: str = "") -> None:
+        self._console.print(text, markup=False, highlight=False, style=style)
+
+    def show(self, view: View) -> None:
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+            self._live.start()
+        self._live.update(render(view, self._console.height), refresh=True)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def render(view: View, height: int) -> Group:
+    """The view in at most `height` lines of a terminal, as far as that is possible."""
+    busy = view.busy
+    seconds = f"{min(view.elapsed_s, view.total_s):.0f} of {view.total_s:.0f} s"
+    return Group(
+        "",
+        _programs(view.programs),
+        "",
+        _files(view.files, max(_FILES_MIN, height - _OTHER_LINES)),
+        "",
+        f" busy files: [b]{busy.written:,}[/] events written, [b]{busy.stored:,}[/] stored, "
+        f"{max(0, busy.written - busy.stored):,} on their way; rotations: {busy.rotations}; {seconds}",
+    )
+
+
+_COLOURS = {"running": "green", "starting": "yellow", "dead": "bold red"}
+
+
+def _programs(rows: Sequence[ProgramRow]) -> Table:
+    table = Table(box=None, pad_edge=True, header_style="bold")
+    for title in ("program", "state", "pid", "starts", "events/s", "MB/s", ""):
+        number = title in ("pid", "starts", "events/s", "MB/s")
+        table.add_column(title, justify="right" if number else "left", min_width=8, no_wrap=True)
+    for row in rows:
+        is_agent = row.name in AGENTS
+        tier = "agent" if is_agent else "collector"
+        table.add_row(
+            f"{tier} {row.name}",
+            f"[{_COLOURS[row.state]}]{row.state}[/]",
+            "" if row.pid is None else str(row.pid),
+            str(row.starts),
+            f"{row.events_s:,.0f}",
+            f"{row.bytes_s / 1e6:.1f}",
+            row.peers and f"{'delivers to' if is_agent else 'stores for'} {row.peers}",
+        )
+    return table
+
+
+def _files(rows: Sequence[FileRow], rows_max: int) -> Table:
+    table = Table(box=None, pad_edge=True, header_style="bold")
+    table.add_column("file", overflow="ellipsis", no_wrap=True, max_width=50)
+    for title in ("bytes", "stored up to", "behind"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=13)
+    shown = rows if len(rows) <= rows_max else rows[: rows_max - 1]
+    for row in shown:
+        behind = max(0, row.size - row.position)
+        table.add_row(escape(row.name), f"{row.size:,}", f"{row.position:,}", f"{behind:,}")
+    if hidden := rows[len(shown) :]:
+        size, position = sum(row.size for row in hidden), sum(row.position for row in hidden)
+        table.add_row(f"and {len(hidden)} more", f"{size:,}", f"{position:,}", f"{max(0, size - position):,}")
+    return table
+
+
+def display(console: Console) -> Display:
+    """For a terminal or a pipe."""
+    return TerminalDisplay(console) if console.is_terminal else PipeDisplay(console)

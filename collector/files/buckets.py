@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from pathlib import Path
+from pathlib import PurePath
 
 from collector.files import names
 from collector.files.escapes import (
@@ -41,7 +41,7 @@ class Bucket:
 class Buckets:
     """A parsed `directory` and `prefix`."""
 
-    root: Path
+    root: PurePath
     components: tuple[tuple[Piece, ...], ...]
     prefix: tuple[Piece, ...]
     zone: tzinfo
@@ -103,7 +103,7 @@ def parse_buckets(directory: str, prefix: str, zone: tzinfo) -> Buckets:
             "everything is kept beneath it"
         )
     return Buckets(
-        root=Path(root or "."),
+        root=PurePath(root or "."),
         components=tuple(part for part in components[fixed:] if part),
         prefix=tuple(pieces),
         zone=zone,

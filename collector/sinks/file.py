@@ -13,6 +13,7 @@ token names the files there and their committed lengths; recovery needs nothing 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -80,7 +81,7 @@ class File(Sink):
         self._format = formats.create(config.format, config.compression)
         suffix = self._format.suffix if config.suffix is None else config.suffix
         sink = names.sink_id(context.logical_node, context.physical_node)
-        self._layout = Layout(root=self._buckets.root.absolute(), sink=sink)
+        self._layout = Layout(root=Path(self._buckets.root).absolute(), sink=sink)
         rolling = Rolling(config.roll, config.roll_size, config.roll_events, config.roll_idle)
         self._writer = Writer(
             self._layout, self._format, suffix, rolling, config.open_files_max, context.clock

@@ -177,6 +177,7 @@ class Claims:
         """Give the claim of a drained sender up, so that the next sink takes it without fencing this one."""
         attempt = 0
         while self._state.held.get(held.sender) is held and held.is_committed:
+            held.releasing = True
             try:
                 yield from self.release_once(held)
                 break

@@ -125,8 +125,8 @@ class ReceiverCore:
 
     def _on_batch(self, event: BatchReceived) -> None:
         held = self.state.holder(event.connection)
-        if held is None or self.state.phase is not Phase.READY:
-            return  # dropped; its sender is rewound when this sink is ready again, or has been told to go
+        if held is None or held.releasing or self.state.phase is not Phase.READY:
+            return  # dropped; its sender is rewound when this sink is ready again, or is told to go
         position = held.next.get(event.stream)
         if event.corrupt:
             self._rewind_corrupt(held, event)

@@ -41,6 +41,7 @@ class Held:
     next: Positions = field(default_factory=dict)
     rewinding: set[str] = field(default_factory=set)
     retired: set[str] = field(default_factory=set)
+    releasing: bool = False  # takes no more batches: a commit must not move what the released claim has in its base
 
     def retire(self, streams: tuple[str, ...]) -> None:
         """Forget these at the next commit, if all of them is in storage."""

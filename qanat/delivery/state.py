@@ -41,7 +41,9 @@ class Held:
     next: Positions = field(default_factory=dict)
     rewinding: set[str] = field(default_factory=set)
     retired: set[str] = field(default_factory=set)
-    releasing: bool = False  # takes no more batches: a commit must not move what the released claim has in its base
+    releasing: bool = (
+        False  # takes no more batches: a commit must not move what the released claim has in its base
+    )
 
     def retire(self, streams: tuple[str, ...]) -> None:
         """Forget these at the next commit, if all of them is in storage."""
@@ -91,9 +93,10 @@ class SinkState:
     takeovers: int = 0
 
     def holder(self, connection: int) -> Held | None:
-        """The claim that this connection feeds."""
+        """The claim that this connection feeds; a newer connection of the same sender has taken it from an older one."""
         sender = self.senders.get(connection)
-        return None if sender is None else self.held.get(sender)
+        held = None if sender is None else self.held.get(sender)
+        return held if held is not None and held.connection == connection else None
 
     def hold(self, held: Held) -> None:
         """The claim is ours."""

@@ -26,6 +26,9 @@ START_S_MAX = 60.0
 # What is on its way when the writer stops takes a moment; a collector that was killed just before, a few seconds.
 SETTLE_S_MAX = 40.0
 
+# A program that can't start says why in its log each time; more attempts would say the same.
+START_ATTEMPTS_MAX = 3
+
 # Who is killed when, as parts of the time: first the collector that a1 prefers, later the other one, so that each
 # agent moves; the agent in between.
 KILLS = ((0.2, "c1"), (0.45, "a2"), (0.7, "c2"))
@@ -134,6 +137,11 @@ class Cluster:
         deadline_s = asyncio.get_running_loop().time() + START_S_MAX
         while not all(meter.is_answering for meter in self._watch.meters.values()):
             await self._look(failed)
+            for name, program in self._programs.items():
+                if program.starts > START_ATTEMPTS_MAX:
+                    raise RetryableError(
+                        f"{_title(name)} does not start; its messages are in {self._plan.log(name)}"
+                    )
             if asyncio.get_running_loop().time() > deadline_s:
                 logs = self._plan.log("a1").parent
                 raise RetryableError(

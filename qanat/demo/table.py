@@ -72,17 +72,20 @@ class PipeDisplay:
         if not self._next_s <= view.elapsed_s > 0:
             return
         self._next_s = int(view.elapsed_s) + 1
-        programs = "  ".join(
-            f"{row.name} {f'{row.events_s:,.0f}/s' if row.state == 'running' else row.state}"
-            + (f" > {row.peers}" if row.name in AGENTS and row.state == "running" else "")
-            for row in view.programs
-        )
+        programs = "  ".join(map(_in_a_line, view.programs))
         self.say(
             f"{view.elapsed_s:4.0f} s  {programs}  written {view.busy.written:,}  stored {view.busy.stored:,}"
         )
 
     def close(self) -> None:
         pass
+
+
+def _in_a_line(row: ProgramRow) -> str:
+    if row.state != "running":
+        return f"{row.name} {row.state}"
+    goes_to = f" > {row.peers}" if row.name in AGENTS and row.peers else ""
+    return f"{row.name} {row.events_s:,.0f}/s{goes_to}"
 
 
 class TerminalDisplay:

@@ -41,8 +41,12 @@ class Application:
         """Rename the file and go on in a new one."""
         self._rotated += 1
         self._path.rename(f"{self._path}.{self._rotated}")
-        self._file.close()
+        self.close()
         self._file = self._path.open("ab", buffering=0)
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
 
 
 def _line(host: bytes, number: int) -> bytes:

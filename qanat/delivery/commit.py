@@ -192,6 +192,7 @@ class CommitLoop:
                 break
             except Conflict as conflict:
                 if conflict.index >= 2:  # a claim to fold was rewritten: fold another time
+                    yield from self._reread(folds)
                     record, folds = self._without_folds(cut, token), []
                     continue
                 outcome = yield from self._look(record)
@@ -222,6 +223,18 @@ class CommitLoop:
             Set(documents.commit_path(state.sink), documents.encode(record), state.record_version),
             *(fold.op for fold in folds),
         )
+
+    def _reread(self, folds: list[_Fold]) -> Procedure:
+        """Learn the versions of claims that were rewritten, perhaps by a renewal of ours whose reply was lost."""
+        paths = tuple(documents.claim_path(fold.held.sender) for fold in folds)
+        try:
+            nodes = yield Get(paths, fresh=True)
+        except NotConnectedError:
+            return  # the next fold is refused again, and comes here again
+        for path, fold, node in zip(paths, folds, nodes, strict=True):
+            claim = documents.decode_claim(node.value, path)
+            if (claim.owner, claim.epoch) == (self._state.sink, fold.held.epoch):
+                fold.held.version = max(fold.held.version, node.version)
 
     def _without_folds(self, cut: _Cut, token: bytes) -> Record:
         return self._next_record(cut, token, fold=False)[0]
@@ -273,7 +286,7 @@ class CommitLoop:
         state.commits += 1
         self._troubles = 0
         for fold in folds:
-            fold.held.rebase(fold.base, cut.retired[fold.held.sender])
+            fold.held.rebase(fold.base, fold.op.version + 1, cut.retired[fold.held.sender])
         for sender, held in cut.held.items():
             news = cut.moved(sender)
             held.committed.update(news)
@@ -319,7 +332,7 @@ class CommitLoop:
                 continue  # claimed anew meanwhile
             claim = documents.decode_claim(node.value, documents.claim_path(held.sender))
             if (claim.owner, claim.epoch) == (state.sink, held.epoch):
-                held.version, held.base = node.version, claim.base
+                held.version, held.base = max(held.version, node.version), claim.base
             else:
                 self._let_go(held, claim)
 

@@ -55,10 +55,10 @@ class Held:
                 self.retired.add(stream)
                 self.next.pop(stream, None)
 
-    def rebase(self, base: Positions, forgotten: set[str]) -> None:
-        """The claim was rewritten with this base."""
+    def rebase(self, base: Positions, version: int, forgotten: set[str]) -> None:
+        """The claim was rewritten with this base, to this version; others may have rewritten it since."""
         self.base = base
-        self.version += 1
+        self.version = max(self.version, version)
         for stream in forgotten & self.retired:
             self.retired.discard(stream)
             self.committed.pop(stream, None)

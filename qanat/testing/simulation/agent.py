@@ -46,7 +46,7 @@ class Agent(Process):
 
     def _find(self, file: File) -> None:
         if not file.done:
-            self.handle(s.Found(file.stream, self.source.position(file)))
+            self.handle(s.Found({file.stream: self.source.position(file)}))
 
     def handle(self, event: s.Event) -> None:
         """Give the core an event and perform what follows, in order; the process may die on the way."""
@@ -142,7 +142,7 @@ class Agent(Process):
         if self._is_reading or not self.alive or self.core.credit_bytes <= 0:
             return
         for file in self.source.newly_finished():
-            self.soon(self.kernel.between(0.0, 0.3), self.handle, s.Finished(file.stream, file.size))
+            self.soon(self.kernel.between(0.0, 0.3), self.handle, s.Finished({file.stream: file.size}))
         if self.source.has_data():
             self._is_reading = True
             self.soon(self.kernel.between(0.001, 0.03), self._read)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qanat.delivery import documents, steps
 from qanat.delivery import receiver_messages as r
 from qanat.delivery import sender_messages as s
-from qanat.delivery import steps
 from qanat.delivery.receiver import ReceiverCore
+from qanat.delivery.state import Held
 from qanat.errors import RetryableError
 from qanat.testing.simulation.agent import WINDOW_EVENTS
 from qanat.testing.simulation.disk import Disk
@@ -180,6 +181,19 @@ class Collector(Process):
             return step.seconds
         longest_s: float = min(step.seconds, BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(step.attempt, 10))
         return longest_s * self.kernel.between(0.5, 1.0)
+
+    def unforgotten(self) -> list[str]:
+        """Retired streams that it still remembers, in its memory and in the store."""
+        return [
+            f"{self.name} does not forget {sorted(held.retired)} of {held.sender}"
+            for held in self.core.state.held.values()
+            if held.retired and self._owns(held)
+        ]
+
+    def _owns(self, held: Held) -> bool:
+        path = documents.claim_path(held.sender)
+        claim = documents.decode_claim(self._world.store.tree[path].value, path)
+        return (claim.owner, claim.epoch) == (self.name, held.epoch)
 
     def _check(self) -> None:
         """Memory is bounded: by senders and their streams, and procedures by senders."""

@@ -10,6 +10,8 @@ from qanat.testing.simulation.collector import Collector
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.world import World
 
+P_HANDOVERS = 0.15  # schedules that are about handovers
+
 
 class Faults:
     """Breaks a world. Each schedule draws some kinds of faults, so that each kind also meets every other alone."""
@@ -35,6 +37,20 @@ class Faults:
         self._kinds = chance.sample(everything, chance.choice((2, 3, 4, 6, len(everything))))
         self._interval_s = chance.choice((0.1, 0.2, 0.4))
         self._draw_rates()
+        if chance.random() < P_HANDOVERS:
+            self._draw_handovers()
+
+    def _draw_handovers(self) -> None:
+        """Claims that change hands while the store is slow: rare among all faults, and full of races."""
+        self._kinds = [
+            self._first_is_healthy,
+            self._first_is_healthy,
+            self._second_agent,
+            self._break_connection,
+            self._crash_agent,
+        ]
+        self._interval_s = 0.1
+        self._world.store.p_slow = 0.3
 
     def _draw_rates(self) -> None:
         """Faults of single messages and requests."""
@@ -169,6 +185,31 @@ class Faults:
 
     def _first_is_healthy(self) -> None:
         agent = self._agent()
-        if agent is not None:
-            self._kernel.fault("handover", agent.name)
-            agent.hear(agent.handle, s.FirstIsHealthy())
+        if agent is None:
+            return
+        if agent.core.destination == 0:
+            self._drive_away(agent)
+            return
+        self._kernel.fault("handover", agent.name)
+        agent.hear(agent.handle, s.FirstIsHealthy())
+        if self._kernel.chance(0.3):
+            self._kernel.after(self._kernel.between(0.0, 0.3), self._disturb, agent)
+
+    def _drive_away(self, agent: Agent) -> None:
+        """Only who is not at its first collector can return there."""
+        if agent.connection is None:
+            return
+        collector = agent.connection.collector.name
+        self._kernel.fault("connection_lost_by_agent", agent.name, f"{collector} is gone for a while")
+        seconds = self._kernel.between(0.1, 0.6)
+        self._world.cut(agent.host.name, collector, up=True, down=True, seconds=seconds)
+        agent.connection.agent_end_fails("reset")
+
+    def _disturb(self, agent: Agent) -> None:
+        """Somebody comes for the claim that is being released."""
+        if self._kernel.chance(0.5) and len(self._world.agents_of(agent.host.name)) == 1:
+            self._kernel.fault("second_agent", agent.host.name, "during a handover")
+            self._world.start_agent(agent.host.name)
+        elif agent.connection is not None and agent.alive:
+            self._kernel.fault("connection_lost_by_agent", agent.name, "during a handover")
+            agent.connection.agent_end_fails("reset")

@@ -214,5 +214,6 @@ class World:
             for name in self.hosts
             if len(self.agents_of(name)) != 1
         ]
+        missing += [line for collector in self.collectors.values() for line in collector.unforgotten()]
         missing += [f"{name} is not up" for name in self.disks if name not in self.collectors]
         return missing

@@ -202,8 +202,7 @@ def sender_retires_what_is_not_committed(patch: pytest.MonkeyPatch) -> None:
     original = SenderCore._finished
 
     def finished(self: SenderCore, event: Any) -> Any:
-        stream = self._streams.get(event.stream)
-        if stream is not None:
+        for stream in (self._streams[name] for name in event.ends if name in self._streams):
             stream.acked = stream.next or stream.acked
         return original(self, event)
 

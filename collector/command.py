@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from qanat.cli.check import check_collector
 from qanat.cli.program import (
     DurationParam,
     chosen,
@@ -56,9 +57,10 @@ def command(
     what was committed when it is started again with the same --name, --state-dir and --store.
 
     Exit codes: 0 stopped by a signal; 1 storage is damaged, or a bug; 2 the flow file or the command line is wrong;
-    3 the state directory is in use.
+    3 the state directory or the port is in use.
     """
     nodes = chosen(read_tiers(flow_file).collectors, only, flow_file, "a collector")
+    check_collector(nodes)
     from collector.program import Collector, Settings
     from qanat.metrics import Metrics
 

@@ -23,7 +23,8 @@ from qanat.delivery.receiver_messages import (
     ReleaseReceived,
     RetireReceived,
 )
-from qanat.errors import ConfigError, CorruptError
+from qanat.errors import CorruptError, RetryableError
+from qanat.rpc import options
 from qanat.rpc.codec import decode_batch
 from qanat.rpc.options import DELIVER, PROTOCOL, server_options
 from qanat.wire.v1 import delivery_pb2 as wire
@@ -70,7 +71,7 @@ class Ingest:
         self._server = grpc.aio.server(options=server_options(), maximum_concurrent_rpcs=None)
 
     async def start(self) -> None:
-        """Listen. Raises ConfigError when the address can't be had."""
+        """Listen. Raises RetryableError when the address can't be had now."""
         handler = grpc.stream_stream_rpc_method_handler(self._deliver)
         _, service, method = DELIVER.split("/")
         self._server.add_generic_rpc_handlers(
@@ -79,8 +80,9 @@ class Ingest:
         try:
             self.port = self._server.add_insecure_port(self.address)
         except RuntimeError as error:
-            raise ConfigError(
-                f"can't listen on {self.address}: {error}; is another collector running?"
+            raise RetryableError(
+                f"can't listen on {self.address}: the address is taken or not of this host. Stop what listens there "
+                "(ss -ltnp), or give collectorSource another port"
             ) from error
         await self._server.start()
 
@@ -159,7 +161,8 @@ class Ingest:
 
     async def _write(self, connection: Connection, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         while True:
-            await connection.ready.wait()
+            if not await _set_within(connection.ready, options.HEARTBEAT_S):
+                connection.say(wire.ToAgent(ack=wire.Ack()))
             connection.ready.clear()
             if len(connection.outbox) > OUTBOX_MESSAGES_MAX:
                 log.warning("sender_does_not_read", peer=connection.peer, messages=len(connection.outbox))
@@ -169,3 +172,12 @@ class Ingest:
                 if data is None:
                     return
                 await context.write(data)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for it; False when it takes longer."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

@@ -61,13 +61,13 @@ class Pipeline:
 
     async def run(self) -> None:
         """*Blocking* until stopped. Raises what no rule of the protocol covers: a bug, or damaged storage."""
-        await self.ingest.start()
-        log.info("collector_listening", node=self._context.logical_node, address=self.ingest.address)
-        self._handle(m.Start())
         try:
+            await self.ingest.start()
+            log.info("collector_listening", node=self._context.logical_node, address=self.ingest.address)
+            self._handle(m.Start())
             await self._stopped.wait()
-            await self.ingest.stop(STOP_GRACE_S)
         finally:
+            await self.ingest.stop(STOP_GRACE_S)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)

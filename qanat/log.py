@@ -6,6 +6,7 @@ Lines of libraries (kazoo, grpc) that use the standard `logging` come out in the
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any, TextIO
 
@@ -24,6 +25,9 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 def configure(*, level: str = "info", form: str | None = None, stream: TextIO | None = None) -> None:
     """Set up structlog and `logging`. `form`: "text", "json", or None to choose by whether stderr is a terminal."""
     stream = sys.stderr if stream is None else stream
+    os.environ.setdefault(
+        "GRPC_VERBOSITY", "NONE"
+    )  # its core would write lines of its own form; errors are raised too
     text = stream.isatty() if form is None else form == "text"
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

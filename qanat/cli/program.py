@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from qanat import registry
-from qanat.errors import ConfigError, RetryableError
+from qanat.errors import ConfigError, QanatError, RetryableError
 from qanat.flow import tiers
 from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
@@ -50,17 +50,16 @@ def program_options(command: F) -> F:
         click.option(
             "--name",
             default=socket.gethostname,
-            show_default="host name",
             envvar="QANAT_NAME",
-            help="Physical node; unique in the cluster, and the same at every start.",
+            help="Physical node; unique in the cluster, and the same at every start. Default: the host's name.",
         ),
         click.option(
             "--state-dir",
             type=click.Path(file_okay=False, path_type=Path),
             default=lambda: Path("~/.local/state/qanat").expanduser(),
-            show_default="~/.local/state/qanat",
             envvar="QANAT_STATE_DIR",
-            help="Durable and private to this program on this host.",
+            help="Durable, on this host; each program has a directory of its own in it. "
+            "Default: ~/.local/state/qanat",
         ),
         click.option(
             "--only",
@@ -142,6 +141,7 @@ def metrics_address(text: str) -> tuple[str, int]:
 
 def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run `main(stop)` on an event loop; SIGTERM and SIGINT set `stop`, a second one ends the process at once."""
+
     async def run() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -155,4 +155,16 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
             loop.add_signal_handler(number, on_signal)
         await main(stop)
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except BaseExceptionGroup as group:  # of the program's task group
+        errors = list(_leaves(group))
+        raise next((error for error in errors if isinstance(error, QanatError)), errors[0]) from group
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

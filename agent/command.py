@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from qanat.cli.check import check_agent
 from qanat.cli.program import (
     chosen,
     metrics_address,
@@ -35,6 +36,7 @@ def command(flow_file: Path, name: str, state_dir: Path, only: tuple[str, ...], 
     line is wrong; 3 the state directory is in use.
     """
     nodes = chosen(read_tiers(flow_file).agents, only, flow_file, "an agent")
+    check_agent(nodes)
     from agent.program import Agent
     from qanat.metrics import Metrics
 

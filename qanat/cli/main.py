@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,6 +157,8 @@ def cli(context: click.Context, debug: bool, log_level: str | None, log_format: 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = Options()
+    # gRPC writes to stderr by itself, past every log format; what matters comes as an exception as well.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         result: Any = cli.main(arguments, prog_name="qanat", standalone_mode=False, obj=options)
     except click.ClickException as error:
@@ -168,15 +170,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReaderGoneError:
         _silence_stdout()
         return EXIT_BROKEN_PIPE
-    except QanatError as error:
+    except (QanatError, ExceptionGroup) as error:
+        found = list(_leaves(error))
+        if not all(isinstance(each, QanatError) for each in found):
+            raise  # a bug: its traceback is for us
         if options.debug:
             traceback.print_exc()
-        click.echo(f"qanat: {error}", err=True)
-        return exit_code(error)
+        for each in found:
+            click.echo(f"qanat: {each}", err=True)
+        return exit_code(found[0])
     return result if isinstance(result, int) else EXIT_OK
 
 
-def exit_code(error: QanatError) -> int:
+def _leaves(error: Exception) -> Iterator[Exception]:
+    """The error, or what a group of tasks raised."""
+    if isinstance(error, ExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def exit_code(error: Exception) -> int:
     """The exit code that tells a script what to do about `error`."""
     match error:
         case ConfigError():

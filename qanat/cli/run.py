@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import structlog
 
+from qanat.cli.check import check_tiers
+from qanat.cli.ports import free_ports
 from qanat.cli.program import DurationParam, private_directory, read_tiers, run_until_signal
 from qanat.cli.supervisor import Program, run_until_stopped
 from qanat.errors import ConfigError
-from qanat.flow.local import LOOPBACK, localise
+from qanat.flow.local import localise
 from qanat.flow.model import Flow
 from qanat.flow.printer import print_flow
 
@@ -26,14 +26,18 @@ log = structlog.get_logger(__name__)
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
     default=lambda: Path("~/.local/state/qanat-run").expanduser(),
-    show_default="~/.local/state/qanat-run",
     envvar="QANAT_STATE_DIR",
-    help="Where positions and commits are kept; the same at every start.",
+    help="Where positions and commits are kept; the same at every start. Default: ~/.local/state/qanat-run",
 )
 @click.option(
-    "--commit-interval", default="200ms", show_default=True, metavar="DURATION", type=DurationParam()
+    "--commit-interval",
+    default="200ms",
+    show_default=True,
+    metavar="DURATION",
+    type=DurationParam(),
+    help="How often what was received is committed and acknowledged.",
 )
-@click.option("--check", is_flag=True, help="Print what each tier would run, and end.")
+@click.option("--check", is_flag=True, help="Check the flow file, print what each tier would run, and end.")
 def command(flow_file: Path, state_dir: Path, commit_interval: float, check: bool) -> None:
     """Run a flow file, all tiers on this machine.
 
@@ -48,8 +52,10 @@ def command(flow_file: Path, state_dir: Path, commit_interval: float, check: boo
 
     Exit codes: 0 stopped by a signal; 2 the flow file is wrong; 3 the state directory is in use.
     """
+    tiers = read_tiers(flow_file)
+    check_tiers(tiers)
     with contextlib.ExitStack() as probes:
-        flows = localise(read_tiers(flow_file), _free_ports(probes))
+        flows = localise(tiers, free_ports(probes))
     if not flows.agents.nodes and not flows.collectors.nodes:
         raise ConfigError(f"{flow_file} has no logical node; write for example: {_EXAMPLE}")
     if check:
@@ -58,11 +64,11 @@ def command(flow_file: Path, state_dir: Path, commit_interval: float, check: boo
         return
     with private_directory(state_dir) as directory:
         commit = f"--commit-interval={commit_interval * 1e3:g}ms"
-        tiers = [
+        programs = [
             [_program("agent", flows.agents, directory)] if flows.agents.nodes else [],
             [_program("collector", flows.collectors, directory, commit)] if flows.collectors.nodes else [],
         ]
-        run_until_signal(lambda stop: run_until_stopped(tiers, stop))
+        run_until_signal(lambda stop: run_until_stopped(programs, stop))
 
 
 _EXAMPLE = 'app : tail("/var/log/app.log") | file("/data/", "app-") ;'
@@ -77,11 +83,3 @@ def _program(tier: str, flow: Flow, directory: Path, *options: str) -> Program:
     path = directory / f"{tier}.flow"
     path.write_text(print_flow(flow), encoding="utf-8")
     return Program(tier, [tier, str(path), "--name", "local", "--state-dir", str(directory), *options])
-
-
-def _free_ports(stack: contextlib.ExitStack) -> Iterator[int]:
-    """Loopback ports that nobody listens on; held until the stack closes, so that no two are the same."""
-    while True:
-        probe = stack.enter_context(socket.socket())
-        probe.bind((LOOPBACK, 0))
-        yield int(probe.getsockname()[1])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from qanat.cli.ports import free_ports
 from qanat.errors import ConfigError
 from qanat.flow.local import LOOPBACK
 from qanat.flow.strings import quote
@@ -107,10 +107,8 @@ def prepare(directory: Path | None, logs: Sequence[Path]) -> Plan:
     root = _directory(directory)
     wanted = [*((collector, node) for collector in COLLECTORS for node in NODES)]
     with ExitStack() as stack:  # all are held until all are chosen, so that no two are the same
-        probes = [stack.enter_context(socket.socket()) for _ in range(len(wanted) + 4)]
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
-        numbers = [int(probe.getsockname()[1]) for probe in probes]
+        ports = free_ports(stack)
+        numbers = [next(ports) for _ in range(len(wanted) + len(AGENTS) + len(COLLECTORS))]
     plan = Plan(
         root,
         {agent: logs[turn :: len(AGENTS)] for turn, agent in enumerate(AGENTS)},

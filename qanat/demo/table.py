@@ -150,7 +150,7 @@ def _programs(rows: Sequence[ProgramRow]) -> Table:
 
 def _files(rows: Sequence[FileRow], rows_max: int) -> Table:
     table = Table(box=None, pad_edge=True, header_style="bold")
-    table.add_column("file", overflow="ellipsis", no_wrap=True, max_width=50)
+    table.add_column("file", overflow="ellipsis", no_wrap=True, max_width=44)
     for title in ("bytes", "stored up to", "behind"):
         table.add_column(title, justify="right", no_wrap=True, min_width=13)
     shown = rows if len(rows) <= rows_max else rows[: rows_max - 1]

@@ -9,7 +9,7 @@ PYTEST := $(PY) -m pytest
 CHAOS_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto lint types test quick demo bench chaos clean
+.PHONY: help install proto docs lint types test quick demo bench chaos clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -30,6 +30,9 @@ $(VENV)/.installed: pyproject.toml
 
 proto: install ## generate qanat/wire from proto/
 	$(PY) -m grpc_tools.protoc -Iproto/qanat --python_out=qanat/wire --pyi_out=qanat/wire proto/qanat/v1/*.proto
+
+docs: install ## generate docs/reference from the components
+	$(PY) docs/reference.py
 
 lint: install ## ruff: rules and format
 	$(VENV)/bin/ruff check

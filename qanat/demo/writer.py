@@ -14,6 +14,7 @@ from typing import BinaryIO
 from qanat.cli.child import end_with_parent
 from qanat.demo.plan import LINE_BYTES, RATE_EVENTS_S, ROTATE_S
 
+# 400 lines a write: what a busy application's buffered log does.
 _TICK_S = 0.02
 # After a pause (a busy machine) it catches up a second's worth at most, not everything in one block.
 _EVENTS_MAX = RATE_EVENTS_S

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import grpc
 
 from qanat.delivery import sender_messages as m
+from qanat.rpc import options
 from qanat.rpc.options import DELIVER, channel_options
 from qanat.wire.v1 import delivery_pb2 as wire
 
@@ -17,6 +18,10 @@ WELCOME_S_MAX = 30.0  # a claim takes a few round trips to the store, and longer
 
 # Data messages that wait for the transport: one in gRPC's hands, one ready. More would only cost memory.
 OUTBOX_BATCHES_MAX = 2
+
+
+class _SilenceError(Exception):
+    """The collector is deaf."""
 
 
 class Connection:
@@ -38,6 +43,7 @@ class Connection:
         self._batches = 0
         self._awaited = "connection"
         self._welcomed = asyncio.Event()
+        self._messages = 0  # received
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
@@ -71,6 +77,8 @@ class Connection:
             reason = f"{error.code().name}: {error.details()}"
         except asyncio.InvalidStateError:
             reason = "the connection ended while a message was being written"
+        except _SilenceError:
+            reason = f"nothing heard from it for {options.SILENT_BEATS_MAX * options.HEARTBEAT_S:g} s"
         except TimeoutError:
             reason = f"no {self._awaited} in time"
         self._handle(m.Disconnected(self.number, reason))
@@ -82,6 +90,7 @@ class Connection:
             asyncio.create_task(self._read(call)),
             asyncio.create_task(self._write(call)),
             asyncio.create_task(self._expect_welcome()),
+            asyncio.create_task(self._expect_heartbeats()),
         ]
         try:
             # The deadline's task ends in silence once the welcome is there; reader and writer end with the connection.
@@ -99,8 +108,18 @@ class Connection:
     async def _expect_welcome(self) -> None:
         await asyncio.wait_for(self._welcomed.wait(), WELCOME_S_MAX)
 
+    async def _expect_heartbeats(self) -> None:
+        """Counts beats instead of seconds: after a pause of this process what arrived meanwhile is heard first."""
+        silent_beats = 0
+        while silent_beats < options.SILENT_BEATS_MAX:
+            before = self._messages
+            await asyncio.sleep(options.HEARTBEAT_S)
+            silent_beats = 0 if self._messages > before else silent_beats + 1
+        raise _SilenceError
+
     async def _read(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
         async for data in call:
+            self._messages += 1
             event = self._event(wire.ToAgent.FromString(data))
             if event is not None:
                 self._handle(event)
@@ -108,7 +127,7 @@ class Connection:
     def _event(self, message: wire.ToAgent) -> m.Event | None:
         number = self.number
         match message.WhichOneof("message"):
-            case "ack":
+            case "ack" if message.ack.positions:  # else a sign of life
                 return m.Acked(number, dict(message.ack.positions))
             case "rewind":
                 return m.Rewound(number, dict(message.rewind.positions))

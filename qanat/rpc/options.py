@@ -7,7 +7,13 @@ from qanat import limits
 DELIVER = "/qanat.v1.Delivery/Deliver"
 PROTOCOL = 1  # version of the wire contract, in every hello
 
-# A peer that is stopped or unplugged keeps its TCP connection: pings find it out in about KEEPALIVE + TIMEOUT.
+# A collector that has nothing to say sends an empty ack so often, and one that a sender hears nothing from for so many
+# beats in a row is deaf: stopped, hung, or behind a cable that is pulled. Pings of gRPC are no replacement: they are not
+# sent while another one is under way, or a write is stuck (grpc/grpc#14717; 1.85 did not notice a stopped peer in a minute).
+HEARTBEAT_S = 2.0
+SILENT_BEATS_MAX = 5
+
+# What is left to pings: a collector's connections to hosts that are gone.
 KEEPALIVE_MS = 5_000
 KEEPALIVE_TIMEOUT_MS = 5_000
 

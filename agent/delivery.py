@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -20,7 +21,7 @@ from qanat.batch import Batch
 from qanat.component import Context, Source, StreamEvent, StreamFinished, StreamFound
 from qanat.delivery import sender_messages as m
 from qanat.delivery.sender import Phase, SenderCore
-from qanat.errors import FencedError
+from qanat.errors import FencedError, RetryableError
 from qanat.metrics import AgentMetrics
 from qanat.rpc.backoff import backoff_s
 from qanat.rpc.codec import encode_batch
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 1.0  # the longest a source's poll waits; `wake` ends it earlier
 NEWS_S = 0.25  # how often a source that always has data is asked for new streams
+LAG_S = 1.0  # how often the source's lag is measured
 RETRY_S_MAX = 60.0  # the longest pause between attempts when no collector of the chain answers
 CHAIN_RETRY_S_MAX = (
     0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
@@ -57,6 +59,8 @@ class Delivery:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
+        self._lag_at_s = 0.0
+        self._unretired: set[str] = set()  # finished streams that collectors still remember
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> None:
@@ -98,8 +102,8 @@ class Delivery:
     def _ask(self, call: Callable[..., T], *args: object) -> asyncio.Future[T]:
         return asyncio.wrap_future(self._thread.submit(call, *args))
 
-    def _tell(self, call: Callable[..., Any], *args: object, then: Callable[[], None] | None = None) -> None:
-        """Do this on the source's thread, after all it was told before; `then` follows on the loop."""
+    def _tell(self, call: Callable[..., T], *args: object, then: Callable[[T], None] | None = None) -> None:
+        """Do this on the source's thread, after all it was told before; `then` gets its result on the loop."""
         self._source.wake()
         future = self._thread.submit(call, *args)
         future.add_done_callback(lambda done: self._post(self._told, done, then))
@@ -108,11 +112,11 @@ class Delivery:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *args)
 
-    def _told(self, done: Future[Any], then: Callable[[], None] | None) -> None:
+    def _told(self, done: Future[T], then: Callable[[T], None] | None) -> None:
         if (error := done.exception()) is not None:
             self._fail(error)
         elif then is not None:
-            then()
+            then(done.result())
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -159,17 +163,22 @@ class Delivery:
         return True
 
     async def _hear(self, timeout_s: float) -> None:
-        news, lag_bytes = await self._ask(self._listen, timeout_s)
-        self._metrics.lag_bytes(lag_bytes)
-        for event in news:
-            match event:
-                case StreamFound():
-                    self._handle(m.Found(event.stream, event.position))
-                case StreamFinished():
-                    self._handle(m.Finished(event.stream, event.end))
+        news = await self._ask(self._listen, timeout_s)
+        found = {event.stream: event.position for event in news if isinstance(event, StreamFound)}
+        finished = {event.stream: event.end for event in news if isinstance(event, StreamFinished)}
+        if found:
+            self._handle(m.Found(found))
+        if finished:
+            self._handle(m.Finished(finished))
 
-    def _listen(self, timeout_s: float) -> tuple[list[StreamEvent], int]:
-        return self._source.poll(timeout_s), self._source.lag_bytes()
+    def _listen(self, timeout_s: float) -> list[StreamEvent]:
+        """On the source's thread. How far behind it is may mean asking each of ten thousand streams: not every time."""
+        news = self._source.poll(timeout_s)
+        now_s = self._context.clock.monotonic_s()
+        if now_s >= self._lag_at_s:
+            self._lag_at_s = now_s + LAG_S
+            self._metrics.lag_bytes(self._source.lag_bytes())
+        return news
 
     # The core.
 
@@ -194,6 +203,8 @@ class Delivery:
                 self._connect(command)
             case m.Close():
                 self._disconnect()
+            case m.SendRetire():
+                self._tell(self._save, then=partial(self._retire, command))
             case m.Halt():
                 self._fail(FencedError(command.reason))
             case _:
@@ -221,12 +232,29 @@ class Delivery:
                 connection.send(wire.ToCollector(hello=hello))
             case m.SendOpen():
                 connection.send(wire.ToCollector(open=wire.OpenStreams(positions=command.positions)))
-            case m.SendRetire():
-                # After the source has durably forgotten them: see Acknowledge, which went before.
-                message = wire.ToCollector(retire=wire.RetireStreams(streams=command.streams))
-                self._tell(_nothing, then=lambda: connection.send(message))
             case m.SendRelease():
                 connection.send(wire.ToCollector(release=wire.Release()))
+
+    def _save(self) -> bool:
+        """On the source's thread: what was acknowledged and forgotten is durable now."""
+        try:
+            self._source.save()
+        except RetryableError as error:
+            log.warning(
+                "source_not_saved", error=str(error), consequence="collectors remember finished streams"
+            )
+            return False
+        return True
+
+    def _retire(self, command: m.SendRetire, saved: bool) -> None:
+        """Let the collector forget streams, once the source has durably forgotten them: one that crashed with an older
+        position would otherwise send events again. What can't be said now is said with the next streams."""
+        connection = self._connection
+        self._unretired.update(command.streams)
+        if saved and connection is not None and connection.number == command.connection:
+            retire = wire.RetireStreams(streams=sorted(self._unretired))
+            connection.send(wire.ToCollector(retire=retire))
+            self._unretired.clear()
 
     def _connect(self, command: m.Connect) -> None:
         log.debug("collector_connecting", destination=command.destination)
@@ -278,10 +306,6 @@ class Delivery:
                 log.info("collector_preferred_is_back", destination=self.core.destinations[0])
                 self._handle(m.FirstIsHealthy())
                 healthy = 0
-
-
-def _nothing() -> None:
-    """Done on the source's thread, it marks that all before it was done."""
 
 
 async def _answers(destination: str) -> bool:

@@ -86,7 +86,7 @@ class Source(Component):
     """A replayable source: streams that can be read again from any position not yet acknowledged.
 
     *Thread*: all methods but `wake` are called by one thread, never at the same time.
-    Life: `open`, `recover`, then any of `poll`, `seek`, `read`, `acknowledge`, then `close`.
+    Life: `open`, `recover`, then any of `poll`, `seek`, `read`, `acknowledge`, `save`, then `close`.
     """
 
     @abc.abstractmethod
@@ -118,6 +118,13 @@ class Source(Component):
     @abc.abstractmethod
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         """Everything before these positions is in storage, and will never be asked for again."""
+
+    @abc.abstractmethod
+    def save(self) -> None:
+        """Make durable what was acknowledged and forgotten. *Blocking*. Raises RetryableError when it can't.
+
+        Only after it does a collector forget the positions of finished streams: a source that came back with older
+        ones would send events again."""
 
     @abc.abstractmethod
     def wake(self) -> None:

@@ -18,28 +18,32 @@ import msgspec
 import structlog
 
 from agent.tailing import state as state_file
+from agent.tailing.copies import Copies
 from agent.tailing.dead_letters import DeadLetters
 from agent.tailing.discovery import Discovery
+from agent.tailing.endings import Endings
 from agent.tailing.handles import Handles, Listings
 from agent.tailing.identity import Known
+from agent.tailing.missed import Missed
+from agent.tailing.newcomers import Newcomers
 from agent.tailing.reader import ContentChangedError, Reader, VanishedError
 from agent.tailing.recovery import Recovery
 from agent.tailing.registry import Registry
-from agent.tailing.state import State, StreamState
+from agent.tailing.saver import Saver
+from agent.tailing.situation import Situation
 from agent.tailing.stream import Stream
+from agent.tailing.tombs import Tombs
 from agent.tailing.tracker import Tracker
 from agent.tailing.watch import Changes, Watch
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Context, Source, StreamEvent, StreamFinished
 from qanat.config import Bytes, Seconds
-from qanat.errors import ConfigError, CorruptError
+from qanat.errors import ConfigError, CorruptError, RetryableError
 from qanat.limits import Oversize
 
 _log = structlog.get_logger()
 
-# At most this often, unless a new stream has to be durable before it is reported.
-_SAVE_INTERVAL_S = 1.0
 # Rotated files are looked at this often while they may still grow.
 _SETTLE_INTERVAL_S = 0.5
 
@@ -92,19 +96,39 @@ class Tail(Source):
         super().__init__(config, context)
         self._config = config
         self._clock = context.clock
-        self._listings = Listings()
-        self._handles = Handles(config.open_files, self._listings)
-        self._registry = Registry(self._handles)
-        self._tracker = Tracker(context, self._registry, self._handles, self._listings, config.rotate_wait)
-        self._recovery = Recovery(self._tracker, self._registry, self._handles, self._listings, self._clock)
+        self._situation = situation = Situation(context.clock)
+        listings, tombs = Listings(), Tombs()
+        self._handles = handles = Handles(config.open_files, listings)
+        self._registry = registry = Registry(handles)
+        self._discovery = discovery = Discovery(config.paths, config.exclude)
+        self._newcomers = newcomers = Newcomers(context, registry, handles, situation)
+        missed = Missed(discovery, registry, listings, situation, newcomers, tombs, context.clock)
+        copies = Copies(registry, handles, listings, situation, tombs)
+        self._endings = endings = Endings(context, registry, handles, situation, copies, tombs)
+        self._tracker = Tracker(
+            context, registry, handles, listings, situation, newcomers, missed, copies, endings, tombs,
+            config.rotate_wait,
+        )  # fmt: skip
+        self._recovery = Recovery(
+            self._tracker,
+            registry,
+            handles,
+            listings,
+            situation,
+            newcomers,
+            missed,
+            endings,
+            tombs,
+            context.clock,
+        )
+        self._saver = Saver(context.state_dir, registry, situation, tombs, context.clock)
         dead = DeadLetters(context, config.dead_letter_quota)
-        self._reader = Reader(self._handles, context, Oversize(config.oversize), config.event_bytes, dead)
-        self._discovery = Discovery(config.paths, config.exclude)
+        self._reader = Reader(handles, context, Oversize(config.oversize), config.event_bytes, dead)
         self._watch: Watch | None = None
         self._identified = False
         self._paths: set[str] = set()
         self._link_directories: set[str] = set()
-        self._rescan_at_s = self._settle_at_s = self._save_at_s = 0.0
+        self._rescan_at_s = self._settle_at_s = 0.0
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -123,7 +147,7 @@ class Tail(Source):
             )
             state = None
         if state is not None:
-            self._recovery.restore(state, self._discovery)
+            self._recovery.restore(state)
             self._scan()
             self._recovery.finish_restore()
             self._identified = True
@@ -135,23 +159,35 @@ class Tail(Source):
         if self._identified:
             return
         self._tracker.known = Known(known)
-        self._tracker.nonce_max = self._tracker.known.nonce_max
+        self._newcomers.nonce_max = self._tracker.known.nonce_max
         self._identified = True
         self._scan()
-        self._recovery.find_known_siblings(list({os.path.dirname(path) for path in self._paths}))
+        beside = [*self._paths, *self._situation.links]
+        self._recovery.find_known_siblings(list({os.path.dirname(path) for path in beside}))
         self._tracker.known = None
         self._tracker.sizes_at_open = {}
-        self._tracker.changed = True
+        self._situation.changed = True
         self.wake()
 
     def close(self) -> None:
         """Save state, close files. Idempotent."""
         if self._watch is not None:
-            if self._identified and self._tracker.changed:
-                self._save()
+            if self._identified and self._situation.changed:
+                self._saver.try_save()
             self._watch.close()
             self._watch = None
         self._handles.close()
+
+    def save(self) -> None:
+        """Make positions and forgotten streams durable. Raises RetryableError."""
+        if not (self._identified and self._situation.changed):
+            return
+        try:
+            self._saver.save()
+        except OSError as error:
+            raise RetryableError(
+                f"The state of tail() can't be saved in {self.context.state_dir}: {error}. Free space there."
+            ) from error
 
     def wake(self) -> None:
         """End a waiting `poll`. *Thread*: any."""
@@ -167,22 +203,30 @@ class Tail(Source):
         deadline_s = time.monotonic() + timeout_s  # real time, also under a manual clock: this really waits
         while True:
             left_s = deadline_s - time.monotonic()
-            busy = bool(self._tracker.news or self._registry.ready or self._tracker.recheck)
+            busy = bool(self._can_tell or self._registry.ready or self._situation.recheck)
             changes = self._watch.wait(0.0 if busy else min(left_s, self._pause_s()))
             self._follow(changes)
-            self._save_if_due()
-            if self._tracker.news or self._registry.ready or changes.woken or left_s <= 0:
+            if self._identified and self._situation.changed and self._saver.is_due:
+                self._saver.try_save()
+            if self._can_tell or self._registry.ready or changes.woken or left_s <= 0:
                 return self._take_news()
+
+    @property
+    def _can_tell(self) -> bool:
+        """Whether there is news, and not of streams that could not be saved a moment ago."""
+        return bool(self._situation.news) and (
+            not self._situation.appeared or not self._saver.failed or self._saver.is_due
+        )
 
     def _pause_s(self) -> float:
         """Until the next thing to do by time."""
         if not self._identified:
             return self._config.rescan
         due = [self._rescan_at_s]
-        if self._tracker.unsettled:
+        if self._situation.away:
             due.append(self._settle_at_s)
-        if self._tracker.changed:
-            due.append(self._save_at_s)
+        if self._situation.changed:
+            due.append(self._saver.due_s)
         # A manual clock doesn't move while this waits: look again now and then.
         return min(max(min(due) - self._clock.monotonic_s(), 0.001), self._config.rescan)
 
@@ -192,9 +236,9 @@ class Tail(Source):
         now_s = self._clock.monotonic_s()
         if changes.rescan or now_s >= self._rescan_at_s:
             self._scan()
-        elif changes.paths or self._tracker.recheck:
+        elif changes.paths or self._situation.recheck:
             self._check(self._meant(changes.paths))
-        if self._tracker.unsettled and now_s >= self._settle_at_s:
+        if self._situation.away and now_s >= self._settle_at_s:
             self._settle_at_s = now_s + min(_SETTLE_INTERVAL_S, self._config.rotate_wait / 10)
             self._tracker.settle()
             self._check(())
@@ -206,24 +250,24 @@ class Tail(Source):
             if path in self._paths or self._discovery.matches(path):
                 meant[path] = None
                 self._paths.add(path)
-            meant.update(dict.fromkeys(self._tracker.links.get(path, ())))
+            meant.update(dict.fromkeys(self._situation.links.get(path, ())))
         return list(meant)
 
     def _check(self, paths: set[str] | list[str] | tuple[()]) -> None:
-        again = self._tracker.take_recheck()
+        again = self._situation.take_recheck()
         self._tracker.check([*paths, *again.difference(paths)])
         # A file that was cut is looked at again as a new one. Whatever still changes then is seen by the next poll.
-        self._tracker.check(self._tracker.take_recheck())
+        self._tracker.check(self._situation.take_recheck())
         self._watch_links()
 
     def _watch_links(self) -> None:
         """Watch the directories of links' targets; what happened there before is looked for once more."""
-        directories = {os.path.dirname(target) for target in self._tracker.links}
+        directories = {os.path.dirname(target) for target in self._situation.links}
         new = directories - self._link_directories
         if new and self._watch is not None:
             self._link_directories = directories
             self._watch.add(new)
-            self._tracker.recheck.update(*self._tracker.links.values())
+            self._situation.recheck.update(*self._situation.links.values())
 
     def _scan(self) -> None:
         """Look at everything: directories and files."""
@@ -232,12 +276,13 @@ class Tail(Source):
         config = self._config
         self._rescan_at_s = now_s + (config.rescan if self._watch.active else config.poll_interval)
         found = self._discovery.walk()
-        directories = [*found.directories, *(os.path.dirname(target) for target in self._tracker.links)]
+        directories = [*found.directories, *(os.path.dirname(target) for target in self._situation.links)]
         if self._watch.keep(directories):
             found = self._discovery.walk()  # what appeared before its directory was watched
         vanished = self._paths.difference(found.files)
         self._paths = set(found.files)
         self._check([*vanished, *found.files])
+        self._tracker.revisit()
         self._registry.retry_stalled()
 
     def _remember_sizes(self) -> None:
@@ -250,9 +295,9 @@ class Tail(Source):
 
     def _take_news(self) -> list[StreamEvent]:
         """News to report; new streams are durable first, so that a crash can't give a file another id."""
-        if self._tracker.appeared and not self._save():
+        if not self._can_tell or (self._situation.appeared and not self._saver.try_save()):
             return []
-        news, self._tracker.news = self._tracker.news, []
+        news, self._situation.news = self._situation.news, []
         for event in news:
             stream = self._registry.get(event.stream)
             if stream is not None and isinstance(event, StreamFinished):
@@ -281,7 +326,7 @@ class Tail(Source):
                 break
         self._registry.ready.pop(found, None)
         self._registry.enqueue(found)
-        self._tracker.reached(found)
+        self._endings.reached(found)
 
     def _seek(self, stream: Stream, position: int) -> None:
         if stream.end is None and position > stream.size:
@@ -306,9 +351,9 @@ class Tail(Source):
                 continue
             batch = self._read(stream, max_bytes)
             self._registry.enqueue(stream)
-            self._tracker.reached(stream)
+            self._endings.reached(stream)
             if batch is not None:
-                self._tracker.changed = True  # the mark moved
+                self._situation.changed = True  # the mark moved
                 return batch
         return None
 
@@ -324,13 +369,13 @@ class Tail(Source):
     def _trouble(self, stream: Stream, error: VanishedError | ContentChangedError) -> None:
         """The bytes of a stream are not where they were."""
         if isinstance(error, ContentChangedError):
-            self._tracker.lose(stream, "truncated")
+            self._endings.lose(stream, "truncated")
             self._check(())
         else:
-            self._tracker.vanished(stream)
+            self._endings.vanished(stream)
 
     def _stall(self, stream: Stream, error: OSError) -> None:
-        self._tracker.complain(stream.where or stream.home, error)
+        self._situation.complain(stream.where or stream.home, error)
         self._registry.stall(stream)
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
@@ -339,53 +384,14 @@ class Tail(Source):
             stream = self._registry.get(name)
             if stream is not None and position > stream.acked:
                 stream.acked = position
-                self._tracker.changed = True
+                self._situation.changed = True
             if stream is not None:
                 self._forget_if_done(stream)
 
     def _forget_if_done(self, stream: Stream) -> None:
         if stream.told and stream.end is not None and stream.acked >= stream.end:
-            self._tracker.forget(stream)
+            self._endings.forget(stream)
 
     def lag_bytes(self) -> int:
         """Bytes that exist and were not read yet."""
         return sum(stream.unread_bytes for stream in self._registry)
-
-    # -- state --------------------------------------------------------------------------------------------------------
-
-    def _save_if_due(self) -> None:
-        if self._identified and self._tracker.changed and self._clock.monotonic_s() >= self._save_at_s:
-            self._save()
-
-    def _save(self) -> bool:
-        """Write the state file; False (and again in a second) when that fails."""
-        self._save_at_s = self._clock.monotonic_s() + _SAVE_INTERVAL_S
-        state = State(
-            [_saved(stream) for stream in self._registry if not stream.gone],
-            self._tracker.tombs.saved(),
-        )
-        try:
-            state_file.save(self.context.state_dir, state)
-        except OSError as error:
-            _log.error("tail_state_not_saved", directory=str(self.context.state_dir), error=str(error))
-            return False
-        self._tracker.changed = self._tracker.appeared = False
-        return True
-
-
-def _saved(stream: Stream) -> StreamState:
-    mark = stream.current_mark()
-    return StreamState(
-        id=stream.id,
-        home=stream.home,
-        where=stream.where,
-        dev=stream.dev,
-        ino=stream.ino,
-        fingerprint_bytes=stream.fingerprint.length,
-        fingerprint=stream.fingerprint.hash,
-        acked=stream.acked,
-        size=stream.size,
-        mtime_ns=stream.mtime_ns,
-        mark_position=mark.position if mark is not None else 0,
-        mark=mark.hash if mark is not None else "",
-    )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
-from agent.tailing.handles import open_regular
-from agent.tailing.identity import FINGERPRINT_BYTES, digest
+from agent.tailing.identity import FINGERPRINT_BYTES, TAIL_BYTES, digest
 from agent.tailing.stream import Stream
 
 
@@ -21,23 +19,30 @@ def continues(stream: Stream, fd: int) -> bool:
     return digest(os.pread(fd, mark.length, mark.position - mark.length)) == mark.hash
 
 
-def open_copy(
-    stream: Stream, path: str, is_taken: Callable[[tuple[int, int]], bool]
-) -> tuple[int, os.stat_result] | None:
-    """Open `path` if it is a copy of the stream's file that copytruncate made: not another stream's file, changed
-    after the file was, with the same first bytes and the same bytes before the position. Raises OSError."""
-    opened = open_regular(path)
-    if opened is None:
-        return None
-    fd, status = opened
-    fits = (
-        status.st_size >= stream.size
-        and status.st_ctime_ns >= stream.mtime_ns
-        and not is_taken((status.st_dev, status.st_ino))
+def is_intact(stream: Stream, fd: int) -> bool:
+    """Whether the file still begins as it did, and what was before the read position still is. Raises OSError."""
+    return (
+        os.fstat(fd).st_size >= stream.size
         and stream.fingerprint.matches(os.pread(fd, FINGERPRINT_BYTES, 0))
         and continues(stream, fd)
     )
-    if fits:
-        return opened
-    os.close(fd)
-    return None
+
+
+def was_copied(stream: Stream, fd: int, status: os.stat_result) -> bool:
+    """Whether a file is a copy of the stream's file made before that was truncated: changed later, with the same first
+    bytes and the same bytes before the position. Raises OSError."""
+    return (
+        status.st_size >= stream.size
+        and status.st_ctime_ns >= stream.mtime_ns
+        and stream.fingerprint.matches(os.pread(fd, FINGERPRINT_BYTES, 0))
+        and continues(stream, fd)
+    )
+
+
+def is_prefix(fd: int, size: int, whole: int) -> bool:
+    """Whether a file of `size` bytes begins and ends like the first `size` bytes of another. Raises OSError."""
+    at = max(0, size - TAIL_BYTES)
+    length = min(size, FINGERPRINT_BYTES)
+    return os.pread(fd, length, 0) == os.pread(whole, length, 0) and (
+        os.pread(fd, size - at, at) == os.pread(whole, size - at, at)
+    )

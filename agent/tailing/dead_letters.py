@@ -28,15 +28,12 @@ class DeadLetters:
         path = self._directory / f"{stream}-{start}.raw"
         if path.exists():
             return
-        used = (
-            sum(entry.stat().st_size for entry in self._directory.iterdir())
-            if self._directory.is_dir()
-            else 0
-        )
-        if used + end - start > self._quota_bytes:
-            self._dropped(path, end - start, f"quota of {self._quota_bytes} bytes, {used} used")
-            return
         try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            used = sum(entry.stat().st_size for entry in self._directory.iterdir())
+            if used + end - start > self._quota_bytes:
+                self._dropped(path, end - start, f"quota of {self._quota_bytes} bytes, {used} used")
+                return
             self._copy(fd, path, start, end)
         except OSError as error:
             self._dropped(path, end - start, str(error))
@@ -45,7 +42,6 @@ class DeadLetters:
         _log.warning("event_dead_lettered", path=str(path), size_bytes=end - start)
 
     def _copy(self, fd: int, path: Path, start: int, end: int) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")
         with temporary.open("wb") as file:
             while start < end:

@@ -126,7 +126,7 @@ class Discovery:
         """Whether `path` is watched."""
         return path in self._literals or (
             any(pattern.matches(path) for pattern in self._patterns if pattern.magic)
-            and not self._excluded(path)
+            and not self.excludes(path)
         )
 
     def walk(self) -> Found:
@@ -135,10 +135,11 @@ class Discovery:
         for pattern in self._patterns:
             pattern.walk(found)
         found.files = {
-            path: None for path in found.files if path in self._literals or not self._excluded(path)
+            path: None for path in found.files if path in self._literals or not self.excludes(path)
         }
         return found
 
-    def _excluded(self, path: str) -> bool:
+    def excludes(self, path: str) -> bool:
+        """Whether globs leave out a file of this name."""
         name = os.path.basename(path)
         return any(pattern.fullmatch(name) for pattern in self._exclude)

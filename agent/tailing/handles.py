@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from bisect import bisect_left
 from collections import OrderedDict
 
 from agent.tailing.stream import Stream
@@ -30,22 +31,39 @@ class Listings:
 
     def __init__(self) -> None:
         self._names: dict[str, dict[int, str]] = {}
+        self._sorted: dict[str, list[str]] = {}
 
     def clear(self) -> None:
         """Forget: directories may have changed."""
         self._names.clear()
+        self._sorted.clear()
 
     def names(self, directory: str) -> dict[int, str]:
-        """Inode to name of what is in `directory`; empty when it can't be listed."""
+        """Inode to name of what is in `directory`; empty when that does not exist. Raises OSError otherwise: a directory
+        that can't be listed now says nothing about what is gone."""
         names = self._names.get(directory)
         if names is None:
-            names = self._names[directory] = {}
             try:
                 with os.scandir(directory) as entries:
-                    names.update((entry.inode(), entry.name) for entry in entries)
-            except OSError:
-                pass
+                    names = {entry.inode(): entry.name for entry in entries}
+            except (FileNotFoundError, NotADirectoryError):
+                names = {}
+            self._names[directory] = names
         return names
+
+    def family(self, path: str) -> list[str]:
+        """Paths that begin like `path` up to its extension, in order. Raises OSError."""
+        directory, base = os.path.split(path)
+        names = self._sorted.get(directory)
+        if names is None:
+            names = self._sorted[directory] = sorted(self.names(directory).values())
+        stem = os.path.splitext(base)[0]
+        found = []
+        for at in range(bisect_left(names, stem), len(names)):
+            if not names[at].startswith(stem):
+                break
+            found.append(os.path.join(directory, names[at]))
+        return found
 
     def find(self, stream: Stream) -> str | None:
         """A path of the stream's inode beside its home or where it was last seen."""
@@ -130,8 +148,14 @@ class Handles:
                 self.drop(stream)
                 return
         for stream in self._fds:
-            path = self._listings.find(stream) if stream is not keep else None
+            path = self._find(stream) if stream is not keep else None
             if path is not None:
                 stream.where = path
                 self.drop(stream)
                 return
+
+    def _find(self, stream: Stream) -> str | None:
+        try:
+            return self._listings.find(stream)
+        except OSError:
+            return None

@@ -38,6 +38,10 @@ class Registry:
         chain = self._by_home.get(home)
         return chain[-1] if chain else None
 
+    def at_home(self, home: str) -> list[Stream]:
+        """The streams discovered at `home`, oldest first."""
+        return self._by_home.get(home, [])
+
     def homes(self) -> list[str]:
         """Every home."""
         return list(self._by_home)

@@ -37,28 +37,32 @@ class StreamState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Tomb(msgspec.Struct, frozen=True, array_like=True):
-    """A finished file that still exists under a name that is not watched: if it comes back, `end` is where it goes on."""
+    """A finished file that still exists: if it comes back or grows, `end` is where it goes on. `path`: where it was."""
 
     dev: int
     ino: int
     fingerprint_bytes: int
     fingerprint: str
     end: int
+    home: str = ""
+    path: str = ""
 
 
 class State(msgspec.Struct, frozen=True):
     """The content of the state file."""
 
-    streams: Sequence[StreamState] = ()
+    streams: Sequence[StreamState | msgspec.Raw] = ()  # raw: encoded before
     tombs: Sequence[Tomb] = ()
 
 
-class _Loaded(msgspec.Struct, frozen=True):
+class Loaded(msgspec.Struct, frozen=True):
+    """The content of the state file, read."""
+
     streams: list[StreamState]
     tombs: list[Tomb]
 
 
-def load(directory: Path) -> State | None:
+def load(directory: Path) -> Loaded | None:
     """None when there is none. Raises CorruptError."""
     path = directory / FILE_NAME
     try:
@@ -69,10 +73,9 @@ def load(directory: Path) -> State | None:
     if data[:_HEADER_BYTES] != _header(body):
         raise CorruptError(f"State file {path} ({len(data)} bytes) does not match its checksum.")
     try:
-        loaded = msgspec.json.decode(body, type=_Loaded)
+        return msgspec.json.decode(body, type=Loaded)
     except msgspec.DecodeError as error:
         raise CorruptError(f"State file {path} can't be decoded: {error}") from error
-    return State(loaded.streams, loaded.tombs)
 
 
 def save(directory: Path, state: State) -> None:

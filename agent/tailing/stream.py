@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import Raw
 
 from agent.tailing.identity import Fingerprint, Mark, digest
 
@@ -43,6 +46,8 @@ class Stream:
     finished: bool = False  # StreamFinished was queued
     told: bool = False  # StreamFinished was handed out
     stalled: bool = False  # reading failed: tried again with the next full scan
+    missed_s: float | None = None  # when it was found, of one that was never seen at its home
+    encoded: tuple[Any, Raw] | None = None  # as it was saved last
     gone: bool = False  # its bytes don't exist any more
     pred: Stream | None = None
     succ: list[Stream] = field(default_factory=list)

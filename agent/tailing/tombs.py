@@ -1,14 +1,18 @@
-"""Finished files that still exist under a name that is not watched: if one comes back, it goes on where it ended."""
+"""Finished files that still exist: if one comes back, or is written to once more, it goes on where it ended."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 
+from agent.tailing import names
+from agent.tailing.handles import Listings
 from agent.tailing.identity import Fingerprint
 from agent.tailing.state import Tomb
 from agent.tailing.stream import Stream
 
-# Rotated files that are kept: months of daily rotation of dozens of files; a tomb is some 100 bytes of state.
+# Rotated files that are kept: months of daily rotation of dozens of files; a tomb is some 200 bytes of state, and a
+# stat(2) every `rescan`.
 TOMBS_MAX = 4096
 
 
@@ -17,6 +21,7 @@ class Tombs:
 
     def __init__(self) -> None:
         self._tombs: dict[tuple[int, int], Tomb] = {}
+        self._paths: dict[tuple[int, int], str] = {}  # where they are, of those that are somewhere
 
     def __contains__(self, key: tuple[int, int]) -> bool:
         return key in self._tombs
@@ -24,14 +29,20 @@ class Tombs:
     def add(self, tombs: Iterable[Tomb]) -> None:
         """Remember."""
         for tomb in tombs:
-            self._tombs[(tomb.dev, tomb.ino)] = tomb
+            key = (tomb.dev, tomb.ino)
+            self._drop(key)
+            self._tombs[key] = tomb
+            if tomb.path:
+                self._paths[key] = names.decode(tomb.path)
         while len(self._tombs) > TOMBS_MAX:
-            del self._tombs[next(iter(self._tombs))]
+            self._drop(next(iter(self._tombs)))
 
-    def remember(self, stream: Stream, end: int) -> None:
-        """Remember a stream that was read up to `end`."""
+    def remember(self, stream: Stream) -> None:
+        """Remember a stream that was read up to its end."""
+        assert stream.end is not None
         mark = stream.fingerprint
-        self.add([Tomb(stream.dev, stream.ino, mark.length, mark.hash, end)])
+        home, path = names.encode(stream.home), names.encode(stream.where or "")
+        self.add([Tomb(stream.dev, stream.ino, mark.length, mark.hash, stream.end, home, path)])
 
     def start_of(self, key: tuple[int, int], head: bytes, size: int) -> int:
         """Where a file begins that was not read: 0, or where it ended when it was finished. A file that has grown, or
@@ -41,9 +52,35 @@ class Tombs:
             return 0
         same = size >= tomb.end and Fingerprint(tomb.fingerprint_bytes, tomb.fingerprint).matches(head)
         if not same or size > tomb.end:
-            del self._tombs[key]
+            self._drop(key)
         return tomb.end if same else 0
+
+    def grown(self, listings: Listings) -> Iterator[tuple[str, str]]:
+        """Path and home of finished files that were written to since."""
+        for key in list(self._paths):
+            tomb, path = self._tombs[key], self._paths[key]
+            status = _status(path)
+            if status is None or (status.st_dev, status.st_ino) != key:
+                name = listings.names(os.path.dirname(path)).get(tomb.ino)
+                if name is None:  # compressed or deleted
+                    del self._paths[key]
+                    continue
+                path = self._paths[key] = os.path.join(os.path.dirname(path), name)
+                status = _status(path)
+            if status is not None and (status.st_dev, status.st_ino) == key and status.st_size > tomb.end:
+                yield path, names.decode(tomb.home)
 
     def saved(self) -> list[Tomb]:
         """For the state file."""
         return list(self._tombs.values())
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        self._tombs.pop(key, None)
+        self._paths.pop(key, None)
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None

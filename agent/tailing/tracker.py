@@ -1,10 +1,11 @@
-"""Which stream is at which path: discovery, growth, rotation, truncation and the end of files.
+"""Which stream is at which path: discovery, growth, rotation and truncation.
 
-Theory of operation. `check(paths)` looks at paths where something may have happened, in three steps: streams that are
-no longer at their path leave it; what is at the path instead arrives, as a known stream (same inode, same first bytes)
-or a new one; streams that left and arrived nowhere are away. `settle()` looks after those: once they have not grown for
-`rotate_wait` and are read to the end, their end is final. A stream whose bytes are gone (truncated, overwritten) ends
-at the furthest position that was read, or lives on in the copy that copytruncate made.
+Theory of operation. `check(paths)` looks at paths where something may have happened, in four steps: streams that are
+no longer at their path leave it; what was created there and rotated away since is found by its name; what is at the path
+now arrives, as a known stream (same inode, same first bytes) or a new one; streams that left and arrived nowhere are
+away. `settle()` looks after those: once they have not grown for `rotate_wait` and are read to the end, their end is
+final. A stream whose bytes are gone (truncated, overwritten) ends at the furthest position that was read, or lives on in
+the copy that copytruncate made.
 """
 
 from __future__ import annotations
@@ -15,50 +16,57 @@ from collections.abc import Iterable
 
 import structlog
 
-from agent.tailing.content import continues, open_copy
+from agent.tailing.content import is_intact
+from agent.tailing.copies import Copies
+from agent.tailing.endings import Endings
 from agent.tailing.handles import Handles, Listings, open_regular
-from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, Known, StreamId
+from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, Known
+from agent.tailing.missed import Missed
+from agent.tailing.newcomers import Newcomers
 from agent.tailing.registry import Registry
+from agent.tailing.situation import Situation
 from agent.tailing.stream import Stream
 from agent.tailing.tombs import Tombs
-from qanat.component import Context, StreamEvent, StreamFinished, StreamFound
+from qanat.component import Context
 
 _log = structlog.get_logger()
 
 
 class Tracker:
-    """Follows files. `news` are for the owner of the source; `changed` says that the state should be saved."""
+    """Follows files.
+
+    `known`: streams that are known downstream, only while identifying files without local state. `sizes_at_open`: where
+    files begin, by device and inode, with start="end".
+    """
 
     def __init__(
-        self, context: Context, registry: Registry, handles: Handles, listings: Listings, rotate_wait_s: float
+        self,
+        context: Context,
+        registry: Registry,
+        handles: Handles,
+        listings: Listings,
+        situation: Situation,
+        newcomers: Newcomers,
+        missed: Missed,
+        copies: Copies,
+        endings: Endings,
+        tombs: Tombs,
+        rotate_wait_s: float,
     ) -> None:
-        self._context = context
+        self._count = context.count
+        self._clock = context.clock
         self._registry = registry
         self._handles = handles
         self._listings = listings
+        self._situation = situation
+        self._newcomers = newcomers
+        self._missed = missed
+        self._copies = copies
+        self._endings = endings
+        self._tombs = tombs
         self._rotate_wait_s = rotate_wait_s
-        self._here: dict[str, Stream] = {}
-        self._away: dict[Stream, None] = {}
-        self._complained: set[str] = set()
-        self.recheck: set[str] = set()  # paths to look at again
-        self.nonce_max = 0
-        self.known: Known | None = None  # only while identifying files without local state
-        self.sizes_at_open: dict[tuple[int, int], int] = {}  # start="end"
-        self.tombs = Tombs()
-        self.news: list[StreamEvent] = []
-        self.links: dict[str, set[str]] = {}  # where links point to: the watched paths
-        self.changed = False
-        self.appeared = False  # a stream that must be in the state file before it is reported
-
-    @property
-    def unsettled(self) -> bool:
-        """Whether `settle` has something to look after."""
-        return bool(self._away)
-
-    def take_recheck(self) -> set[str]:
-        """Paths to look at again."""
-        paths, self.recheck = self.recheck, set()
-        return paths
+        self.known: Known | None = None
+        self.sizes_at_open: dict[tuple[int, int], int] = {}
 
     # -- looking at paths ---------------------------------------------------------------------------------------------
 
@@ -69,16 +77,18 @@ class Tracker:
         leavers: dict[Stream, None] = {}
         for path in paths:
             status = self._stat(path)
-            stream = self._here.get(path)
+            stream = self._situation.here.get(path)
             if stream is not None:
                 if status is not None and (status.st_dev, status.st_ino) == stream.key:
                     self.observe(stream, status)
                     continue
-                self._leave(path, stream)
+                self._situation.leave(path, stream)
                 leavers[stream] = None
-            self._link(path)
+            self._situation.follow_link(path)
             if status is not None:
                 arrivals.append((path, status))
+        for home in [stream.home for stream in leavers if stream.home not in self._situation.here]:
+            self._find_missed(home)
         for path, status in arrivals:
             self._arrive(path, status)
         for stream in leavers:
@@ -94,13 +104,13 @@ class Tracker:
         try:
             same = status.st_size >= stream.size and self.verify(stream)
         except OSError as error:
-            self.complain(stream.where or stream.home, error)
+            self._situation.complain(stream.where or stream.home, error)
             return
         if not same:
-            self.lose(stream, "truncated")
+            self._endings.lose(stream, "truncated")
             return
         if status.st_size > stream.size:
-            stream.grown_at_s = self._context.clock.monotonic_s()
+            stream.grown_at_s = self._clock.monotonic_s()
         stream.size = max(stream.size, status.st_size)
         stream.mtime_ns = status.st_mtime_ns
         self._registry.enqueue(stream)
@@ -110,15 +120,28 @@ class Tracker:
 
         Raises OSError; a file that can't be found is not the same."""
         fd = self._handles.get(stream)
-        if fd is None:
+        if fd is None or not is_intact(stream, fd):
             return False
-        head = os.pread(fd, FINGERPRINT_BYTES, 0)
-        if not stream.fingerprint.matches(head) or not continues(stream, fd):
-            return False
-        if len(head) > stream.fingerprint.length:
-            stream.fingerprint = Fingerprint.of(head)
-            self.changed = True
+        if stream.fingerprint.length < FINGERPRINT_BYTES:
+            fingerprint = Fingerprint.of(os.pread(fd, FINGERPRINT_BYTES, 0))
+            self._situation.changed |= fingerprint != stream.fingerprint
+            stream.fingerprint = fingerprint
         return True
+
+    def overtaken(self, stream: Stream, position: int) -> None:
+        """More is in storage than the file has (it lost its end, in a crash of the host): what was stored stays
+        stored, and what is written from now on is another stream."""
+        fd = self._handles.get(stream)
+        if fd is not None:
+            self.observe(stream, os.fstat(fd))
+        if stream.end is not None or position <= stream.size:
+            return
+        self._count("seeks_clamped", 1)
+        _log.warning("seek_beyond_end", stream=stream.id, position=position, size_bytes=stream.size)
+        self.sizes_at_open[stream.key] = stream.size
+        self._situation.leave_all(stream)
+        stream.high = position
+        self._endings.bury(stream)
 
     def _stat(self, path: str) -> os.stat_result | None:
         try:
@@ -126,32 +149,27 @@ class Tracker:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            self.complain(path, error)
+            self._situation.complain(path, error)
             return None
         if stat_module.S_ISREG(status.st_mode):
             return status
-        self.complain(path, "not a regular file")
+        self._situation.complain(path, "not a regular file")
         return None
-
-    def complain(self, path: str, why: object) -> None:
-        """Warn once of a path that can't be read; it is tried again whenever it changes."""
-        if path not in self._complained:
-            self._complained.add(path)
-            _log.warning("tail_path_skipped", path=path, why=str(why))
 
     # -- coming and going ---------------------------------------------------------------------------------------------
 
-    def _leave(self, path: str, stream: Stream) -> None:
-        del self._here[path]
-        stream.at.discard(path)
-        if path == stream.where:
-            stream.where = None
-        if stream.end is not None:
-            return
-        if path == stream.home or not stream.at:
-            stream.left_home_s = self._context.clock.monotonic_s()
-            stream.settled = False
-            self._away[stream] = None
+    def _find_missed(self, home: str) -> None:
+        try:
+            self._missed.find(home)
+        except OSError as error:
+            self._situation.complain(os.path.dirname(home), error)
+
+    def _find_again(self, stream: Stream) -> None:
+        try:
+            if self._handles.get(stream) is None:
+                self._endings.vanished(stream)
+        except OSError as error:
+            self._situation.complain(stream.home, error)
 
     def _arrive(self, path: str, status: os.stat_result) -> None:
         stream = self._registry.at_inode((status.st_dev, status.st_ino))
@@ -160,26 +178,26 @@ class Tracker:
                 if stream.end is not None or self._arrived_as(stream, path):
                     self._settle_in(stream, path, status)
                     return
-                self.lose(stream, "inode reused")
+                self._endings.lose(stream, "inode reused")
             if status.st_size > 0:
                 self._discover(path)
         except OSError as error:
-            self.complain(path, error)
+            self._situation.complain(path, error)
 
     def _arrived_as(self, stream: Stream, path: str) -> bool:
-        stream.where = path
+        stream.where = os.path.realpath(path)
         status = os.stat(path)
         return status.st_size >= stream.size and self.verify(stream)
 
     def _settle_in(self, stream: Stream, path: str, status: os.stat_result) -> None:
-        self._here[path] = stream
+        self._situation.here[path] = stream
         stream.at.add(path)
         if stream.where is None:
-            stream.where = path
+            stream.where = os.path.realpath(path)
         if path == stream.home:
             stream.left_home_s = None
             stream.settled = False
-            self._away.pop(stream, None)
+            self._situation.away.pop(stream, None)
         self.observe(stream, status)
         self._registry.progress(stream)
 
@@ -196,250 +214,106 @@ class Tracker:
         if stream is None:
             os.close(fd)
             return
-        self._here[path] = stream
+        self._situation.here[path] = stream
         stream.at.add(path)
         self._handles.put(stream, fd)
-        self._complained.discard(path)
+        self._situation.is_well(path)
 
     def _identify(self, path: str, fd: int, status: os.stat_result) -> Stream | None:
         key = (status.st_dev, status.st_ino)
         head = os.pread(fd, FINGERPRINT_BYTES, 0)
         other = self._registry.at_inode(key)
         if not head or other is not None:  # empty again, or the path was switched to a known file meanwhile
-            self.recheck.add(path)
+            self._situation.recheck.add(path)
             return None
+        add = self._newcomers.add
         taken = self.known.take(status.st_ino, head, status.st_size) if self.known is not None else None
         if taken is not None:
-            return self.add(taken[0], path, status, head, taken[1])
-        start = self.tombs.start_of(key, head, status.st_size)
-        if key in self.tombs:  # it came back and has not grown: nothing to read yet
+            return add(taken[0], path, status, head, taken[1])
+        start = self._after_end(key, head, status.st_size)
+        if key in self._tombs:  # it came back and has not grown: nothing to read yet
+            return None
+        if not start and self._copies.original_of(path, fd, status) is not None:
             return None
         start = max(start, min(status.st_size, self.sizes_at_open.pop(key, 0)))
-        return self.add(self.new_id(status.st_ino, head), path, status, head, start)
-
-    def new_id(self, inode: int, head: bytes) -> StreamId:
-        """A stream id that is larger than all before."""
-        self.nonce_max = max(self.nonce_max + 1, self._context.clock.wall_ns())
-        return StreamId(inode, Fingerprint.of(head), self.nonce_max)
-
-    def add(
-        self,
-        identity: StreamId,
-        home: str,
-        status: os.stat_result,
-        head: bytes,
-        position: int,
-        path: str | None = None,
-    ) -> Stream:
-        """A stream that was not known to this process; `path`: where it is now, unless at home."""
-        stream = Stream(
-            id=str(identity),
-            nonce=identity.nonce,
-            home=home,
-            dev=status.st_dev,
-            ino=status.st_ino,
-            fingerprint=Fingerprint.of(head),
-            attributes=self.attributes(home),
-            start=position,
-            acked=position,
-            size=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-            grown_at_s=self._context.clock.monotonic_s(),
-            where=path or home,
-            high=position,
-        )
-        self._registry.add(stream)
-        self.report(stream)
-        self.changed = self.appeared = True
-        _log.info(
-            "stream_found", stream=stream.id, path=stream.where, position=position, size_bytes=stream.size
-        )
-        return stream
-
-    def attributes(self, home: str) -> dict[str, str]:
-        """What holds for all events of a file; Flume OG called the base name `tailSrcFile`."""
-        return {"host": self._context.host, "file": home, "tailSrcFile": os.path.basename(home)}
-
-    def report(self, stream: Stream) -> None:
-        """Tell the owner of a stream."""
-        stream.reported = True
-        self.news.append(StreamFound(stream.id, stream.acked))
-
-    def _link(self, path: str) -> None:
-        if os.path.islink(path):
-            self.links.setdefault(os.path.realpath(path), set()).add(path)
+        return add(self._newcomers.new_id(status.st_ino, head), path, status, head, start)
 
     # -- away from home -----------------------------------------------------------------------------------------------
-
-    def away(self, stream: Stream, since_s: float) -> None:
-        """A stream known from state that is not at its home."""
-        stream.left_home_s = since_s
-        self._away[stream] = None
 
     def settle(self) -> None:
         """Look after streams that left their path: their end is final once they are quiet and read."""
         self._listings.clear()
-        for stream in list(self._away):
+        for stream in list(self._situation.away):
             try:
                 self._settle(stream)
             except OSError as error:
-                self.complain(stream.where or stream.home, error)
+                self._situation.complain(stream.where or stream.home, error)
 
     def _settle(self, stream: Stream) -> None:
         fd = self._handles.get(stream)
         if fd is None:
-            self.vanished(stream)
+            self._endings.vanished(stream)
             return
         self.observe(stream, os.fstat(fd))
         if stream.end is not None or stream.left_home_s is None:
-            self._away.pop(stream, None)
+            self._situation.away.pop(stream, None)
             return
-        quiet_s = self._context.clock.monotonic_s() - max(stream.left_home_s, stream.grown_at_s)
+        if stream.at and self._is_a_log_of_its_own(stream):
+            self._situation.away.pop(stream)
+            stream.left_home_s = None
+            self._registry.progress(stream)
+            return
+        quiet_s = self._clock.monotonic_s() - max(stream.left_home_s, stream.grown_at_s)
         if quiet_s < self._rotate_wait_s or stream.cursor is None:
             return
         stream.settled = True
         if stream.has_data:
             return
         if stream.at:
-            self._away.pop(stream)
+            self._situation.away.pop(stream)
             self._registry.progress(stream)
         else:
-            self._pin(stream, stream.size)
+            self._endings.pin(stream, stream.size)
 
-    def _pin(self, stream: Stream, end: int) -> None:
-        """Nothing beyond `end` is read any more."""
-        self._away.pop(stream, None)
-        stream.end = end
-        self._registry.ready.pop(stream, None)
-        self._registry.enqueue(stream)
-        self.reached(stream)
+    def _is_a_log_of_its_own(self, stream: Stream) -> bool:
+        """One that looked rotated by its name, but goes on growing: nobody has to wait for its end."""
+        return stream.missed_s is not None and stream.grown_at_s > stream.missed_s + self._rotate_wait_s
 
-    def reached(self, stream: Stream) -> None:
-        """The stream was read or sought: report its end if it is there, and let its successor go on."""
-        if (
-            stream.end is not None
-            and stream.cursor is not None
-            and stream.cursor >= stream.end
-            and not stream.finished
-        ):
-            stream.finished = True
-            self.news.append(StreamFinished(stream.id, stream.end))
-            _log.info("stream_finished", stream=stream.id, path=stream.home, end=stream.end)
-        self._registry.progress(stream)
+    # -- after the end ------------------------------------------------------------------------------------------------
 
-    def _find_again(self, stream: Stream) -> None:
+    def revisit(self) -> None:
+        """Whether finished files were written to: a writer kept one open for longer than `rotate_wait` in silence.
+        What came late is counted, and read as a stream of its own."""
         try:
-            if self._handles.get(stream) is None:
-                self.vanished(stream)
+            late = list(self._tombs.grown(self._listings))
         except OSError as error:
-            self.complain(stream.home, error)
-
-    # -- the end of a file --------------------------------------------------------------------------------------------
-
-    def vanished(self, stream: Stream) -> None:
-        """The file can't be found any more, and was not open."""
-        unread = stream.size - max(stream.high, stream.acked)
-        if unread > 0 or not stream.reported:
-            self._context.count("streams_lost", 1)
-            _log.warning(
-                "stream_lost", stream=stream.id, path=stream.home, unread_bytes=unread, why="not found"
-            )
-        self._bury(stream)
-
-    def lose(self, stream: Stream, why: str) -> None:
-        """The bytes of a stream are not in its file any more."""
-        paths = list(stream.at)
-        for path in paths:
-            self._leave(path, stream)
-        self.recheck.update(paths)
-        maybe_unread = (
-            stream.acked < stream.size or not stream.reported
-        )  # it may have grown while the agent was down
-        if stream.end is None and maybe_unread and self._adopt_copy(stream):
+            self._situation.complain("finished files", error)
             return
-        if not stream.reported:
-            self._context.count("streams_lost", 1)
-        unread = (stream.size if stream.end is None else stream.end) - max(stream.high, stream.acked)
-        if unread > 0:
-            self._context.count("bytes_lost_truncate", unread)
-        _log.warning("stream_cut", stream=stream.id, path=stream.home, unread_bytes=max(0, unread), why=why)
-        self._bury(stream)
-
-    def _bury(self, stream: Stream) -> None:
-        """End a stream whose bytes can't be read any more where reading got to."""
-        self._registry.move(stream, None)
-        self._away.pop(stream, None)
-        self.changed = True
-        if not stream.reported:
-            self._registry.forget(stream)
-            return
-        stream.gone = True
-        self._pin(stream, max(stream.high, stream.acked) if stream.end is None else stream.end)
-
-    def overtaken(self, stream: Stream, position: int) -> None:
-        """More is in storage than the file has (it lost its end, in a crash of the host): what was stored stays
-        stored, and what is written from now on is another stream."""
-        fd = self._handles.get(stream)
-        if fd is not None:
-            self.observe(stream, os.fstat(fd))
-        if stream.end is not None or position <= stream.size:
-            return
-        self._context.count("seeks_clamped", 1)
-        _log.warning("seek_beyond_end", stream=stream.id, position=position, size_bytes=stream.size)
-        self.sizes_at_open[stream.key] = stream.size
-        paths = list(stream.at)
-        for path in paths:
-            self._leave(path, stream)
-        self.recheck.update(paths)
-        stream.high = position
-        self._bury(stream)
-
-    def _adopt_copy(self, stream: Stream) -> bool:
-        """Read on in the copy that copytruncate made, if there is one."""
-        self._listings.clear()
-        directory, base = os.path.split(stream.home)
-        for name in sorted(self._listings.names(directory).values()):
-            path = os.path.join(directory, name)
-            if name == base or not name.startswith(base) or path in self._here:
-                continue
+        for path, home in late:
             try:
-                opened = open_copy(stream, path, self._is_taken)
+                self._read_late(path, home)
             except OSError as error:
-                self.complain(path, error)
-                continue
-            if opened is not None:
-                self._move_to(stream, path, *opened)
-                return True
-        return False
+                self._situation.complain(path, error)
 
-    def _is_taken(self, key: tuple[int, int]) -> bool:
-        return key in self.tombs or self._registry.at_inode(key) is not None
-
-    def _move_to(self, stream: Stream, path: str, fd: int, status: os.stat_result) -> None:
-        _log.info("stream_continues_in_copy", stream=stream.id, path=path)
-        self._registry.move(stream, (status.st_dev, status.st_ino))
-        self._handles.put(stream, fd)
-        stream.where, stream.size, stream.mtime_ns = path, status.st_size, status.st_mtime_ns
-        stream.left_home_s = stream.grown_at_s = self._context.clock.monotonic_s()
-        self._away[stream] = None
-        self.changed = True
-        self._registry.enqueue(stream)
-
-    def forget(self, stream: Stream) -> None:
-        """A finished stream is in storage: drop it, but remember the file if it still exists somewhere."""
-        self.changed = True
-        for path in stream.at:
-            self._here.pop(path, None)
-            self.recheck.add(path)
-        if not stream.gone and stream.end is not None:
-            self._remember(stream, stream.end)
-        self._registry.forget(stream)
-
-    def _remember(self, stream: Stream, end: int) -> None:
+    def _read_late(self, path: str, home: str) -> None:
+        if path in self._situation.here:
+            return
+        opened = open_regular(path)
+        if opened is None:
+            return
+        fd, status = opened
         try:
-            fd = self._handles.get(stream)
-            exists = fd is not None and os.fstat(fd).st_nlink > 0
-        except OSError:
-            exists = False
-        if exists:
-            self.tombs.remember(stream, end)
+            key, head = (status.st_dev, status.st_ino), os.pread(fd, FINGERPRINT_BYTES, 0)
+        finally:
+            os.close(fd)
+        start = self._after_end(key, head, status.st_size)
+        if start and self._registry.at_inode(key) is None:
+            self._newcomers.add_away(path, home, start=start)
+
+    def _after_end(self, key: tuple[int, int], head: bytes, size: int) -> int:
+        """Where a file goes on that was read to its end before; 0 for any other."""
+        start = self._tombs.start_of(key, head, size)
+        if 0 < start < size:
+            self._count("bytes_late", size - start)
+            _log.warning("file_grew_after_its_end", device=key[0], inode=key[1], end=start, size_bytes=size)
+        return start

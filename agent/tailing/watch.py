@@ -35,11 +35,15 @@ class Watch:
 
     def __init__(self, mode: str) -> None:
         self._inotify: Inotify | None = None
-        self._required = mode == "inotify"
         if mode != "poll":
             try:
                 self._inotify = Inotify()
             except OSError as error:
+                if mode == "inotify":
+                    raise ConfigError(
+                        f'tail(watch="inotify") can\'t have inotify on this host: {error}. '
+                        'Raise fs.inotify.max_user_instances, or use watch="auto".'
+                    ) from error
                 self._give_up("init", error)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poller = select.poll()
@@ -137,12 +141,13 @@ class Watch:
                 )
 
     def _give_up(self, what: str, error: OSError) -> None:
-        if self._required:
-            raise ConfigError(
-                f'tail(watch="inotify") can\'t watch {what}: {error}. '
-                'Raise fs.inotify.max_user_watches or max_user_instances, or use watch="auto".'
-            )
-        _log.warning("inotify_unavailable", what=what, error=str(error), consequence="files are polled")
+        _log.warning(
+            "inotify_unavailable",
+            what=what,
+            error=str(error),
+            consequence="files are polled",
+            remedy="raise fs.inotify.max_user_watches or max_user_instances",
+        )
         if self._inotify is not None:
             self._poller.unregister(self._inotify.fd)
             self._inotify.close()

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qanat.delivery.sender_messages import (
@@ -180,16 +180,18 @@ class SenderCore:
         return commands
 
     def _found(self, event: Found) -> list[Command]:
-        if event.stream in self._streams:
-            return []
-        committed = self._committed.pop(event.stream, event.position)
-        acked = max(event.position, committed)
-        self._streams[event.stream] = _Stream(acked)
+        """All that was found together is opened with one message: ten thousand files would be as many round trips."""
         commands: list[Command] = []
-        if committed > event.position:  # acked to an earlier process; its source did not keep it
-            commands.append(Acknowledge({event.stream: committed}))
-        if self.phase is Phase.STREAMING and self._welcomed:
-            commands.append(SendOpen(self._connection, {event.stream: acked}))
+        proposals: dict[str, int] = {}
+        for name in [name for name in event.positions if name not in self._streams]:
+            proposals[name] = max(event.positions[name], self._committed.pop(name, 0))
+            self._streams[name] = _Stream(proposals[name])
+        # Acked to an earlier process, whose source did not keep it.
+        missed = {name: at for name, at in proposals.items() if at > event.positions[name]}
+        if missed:
+            commands.append(Acknowledge(missed))
+        if proposals and self.phase is Phase.STREAMING and self._welcomed:
+            commands.append(SendOpen(self._connection, proposals))
         return commands
 
     def _is_news(self, name: str, position: int) -> bool:
@@ -197,11 +199,10 @@ class SenderCore:
         return stream is not None and position > stream.acked
 
     def _finished(self, event: Finished) -> list[Command]:
-        stream = self._streams.get(event.stream)
-        if stream is None:
-            return []
-        stream.end = event.end
-        return self._retire([event.stream])
+        for name, end in event.ends.items():
+            if name in self._streams:
+                self._streams[name].end = end
+        return self._retire(event.ends)
 
     def _resume(self, positions: Mapping[str, int]) -> list[Command]:
         """Opened and rewind are the same: `next` is what the collector says, and the source goes there."""
@@ -247,7 +248,7 @@ class SenderCore:
         commands += self._retire(event.positions)
         return commands + self._release_when_drained()
 
-    def _retire(self, names: Mapping[str, int] | list[str]) -> list[Command]:
+    def _retire(self, names: Iterable[str]) -> list[Command]:
         """Forget streams that are finished and wholly acked; the source is told, the collector too."""
         done: dict[str, int] = {}
         for name in names:

@@ -86,18 +86,16 @@ class ReleaseDone:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The source has a stream, and would start it at `position` by itself."""
+    """The source has these streams, and would start them at these positions by itself."""
 
-    stream: str
-    position: int
+    positions: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The source read this stream up to `end` and it will never grow."""
+    """The source read these streams up to these ends and they will never grow."""
 
-    stream: str
-    end: int
+    ends: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ class Counted(Source):
         assert self.context.state_dir.is_dir()
         self.calls.append("open")
 
+    def save(self) -> None:
+        pass
+
     def recover(self, known: Mapping[str, int]) -> None:
         self.calls.append("recover")
 

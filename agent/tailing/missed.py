@@ -1,0 +1,69 @@
+"""Files that were created at a path and rotated away from it before anybody looked: while the agent was down, or
+because the writer rotated twice between two looks."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from agent.tailing import names
+from agent.tailing.discovery import Discovery
+from agent.tailing.handles import Listings
+from agent.tailing.newcomers import Newcomers
+from agent.tailing.registry import Registry
+from agent.tailing.situation import Situation
+from agent.tailing.tombs import Tombs
+from qanat.clock import Clock
+
+
+class Missed:
+    """Finds them by their names, and by having been written after the last stream that is known of their path."""
+
+    def __init__(
+        self,
+        discovery: Discovery,
+        registry: Registry,
+        listings: Listings,
+        situation: Situation,
+        newcomers: Newcomers,
+        tombs: Tombs,
+        clock: Clock,
+    ) -> None:
+        self._discovery = discovery
+        self._registry = registry
+        self._listings = listings
+        self._situation = situation
+        self._newcomers = newcomers
+        self._tombs = tombs
+        self._clock = clock
+
+    def find(self, home: str) -> None:
+        """Add what was missed at `home`, oldest first; call it before what is there now is added."""
+        last = self._registry.latest(home)
+        if last is None:
+            return
+        for _mtime_ns, path in sorted(self._candidates(home, last.mtime_ns)):
+            try:
+                stream = self._newcomers.add_away(path, home)
+            except OSError as error:
+                self._situation.complain(path, error)
+                continue
+            if stream is not None:
+                stream.missed_s = self._clock.monotonic_s()
+
+    def _candidates(self, home: str, after_ns: int) -> Iterator[tuple[int, str]]:
+        for path in self._listings.family(home):
+            # Watched by itself: only what is surely no log of its own.
+            separated = self._discovery.matches(path)
+            if self._discovery.excludes(path) or not names.is_rotated(home, path, separated=separated):
+                continue
+            try:
+                status = os.lstat(path)
+            except OSError:
+                continue
+            key = (status.st_dev, status.st_ino)
+            is_known = self._registry.at_inode(key) is not None or key in self._tombs
+            # Two files can be written within one tick of the clock: not older is enough.
+            if stat.S_ISREG(status.st_mode) and status.st_mtime_ns >= after_ns and not is_known:
+                yield status.st_mtime_ns, path

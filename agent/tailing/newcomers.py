@@ -1,0 +1,101 @@
+"""Streams that this process did not know before: their ids, their attributes, their first report."""
+
+from __future__ import annotations
+
+import os
+
+import structlog
+
+from agent.tailing import names
+from agent.tailing.handles import Handles, open_regular
+from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, StreamId
+from agent.tailing.registry import Registry
+from agent.tailing.situation import Situation
+from agent.tailing.stream import Stream
+from qanat.component import Context
+
+_log = structlog.get_logger()
+
+
+class Newcomers:
+    """Makes streams of files. `nonce_max`: the largest nonce that was ever seen."""
+
+    def __init__(self, context: Context, registry: Registry, handles: Handles, situation: Situation) -> None:
+        self._context = context
+        self._registry = registry
+        self._handles = handles
+        self._situation = situation
+        self.nonce_max = 0
+
+    def new_id(self, inode: int, head: bytes) -> StreamId:
+        """A stream id that is larger than all before."""
+        self.nonce_max = max(self.nonce_max + 1, self._context.clock.wall_ns())
+        return StreamId(inode, Fingerprint.of(head), self.nonce_max)
+
+    def add(
+        self,
+        identity: StreamId,
+        home: str,
+        status: os.stat_result,
+        head: bytes,
+        position: int,
+        path: str | None = None,
+    ) -> Stream:
+        """A stream that was not known to this process; `path`: where it is now, unless at home."""
+        stream = Stream(
+            id=str(identity),
+            nonce=identity.nonce,
+            home=home,
+            dev=status.st_dev,
+            ino=status.st_ino,
+            fingerprint=Fingerprint.of(head),
+            attributes=self.attributes(home),
+            start=position,
+            acked=position,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            grown_at_s=self._context.clock.monotonic_s(),
+            where=os.path.realpath(
+                path or home
+            ),  # what a link points to, to find it when the link is switched
+            high=position,
+        )
+        self._registry.add(stream)
+        self._situation.report(stream)
+        self._situation.changed = self._situation.appeared = True
+        _log.info(
+            "stream_found",
+            stream=stream.id,
+            path=names.display(path or home),
+            position=position,
+            size_bytes=stream.size,
+        )
+        return stream
+
+    def add_away(self, path: str, home: str, *, start: int = 0) -> Stream | None:
+        """The file at `path` as a stream that was at `home` before; None when there is nothing in it.
+
+        Raises OSError."""
+        opened = open_regular(path)
+        if opened is None:
+            return None
+        fd, status = opened
+        head = os.pread(fd, FINGERPRINT_BYTES, 0)
+        if not head:
+            os.close(fd)
+            return None
+        stream = self.add(self.new_id(status.st_ino, head), home, status, head, start, path)
+        self._handles.put(stream, fd)
+        self.away_since(stream, status)
+        return stream
+
+    def away_since(self, stream: Stream, status: os.stat_result) -> None:
+        """The stream is not at its home, and was written or renamed last when its file says so."""
+        age_ns = self._context.clock.wall_ns() - max(status.st_mtime_ns, status.st_ctime_ns)
+        stream.left_home_s = stream.grown_at_s = self._context.clock.monotonic_s() - max(0, age_ns) / 1e9
+        self._situation.away[stream] = None
+
+    def attributes(self, home: str) -> dict[str, str]:
+        """What holds for all events of a file; Flume OG called the base name `tailSrcFile`."""
+        path = names.display(home)
+        return {"host": self._context.host, "file": path, "tailSrcFile": os.path.basename(path)}

@@ -104,14 +104,14 @@ class Claims:
         self, held: Held, version: int, hello: HelloReceived, old: Claim, instance_epoch: int
     ) -> Procedure:
         """The claim is ours already: the sender came back, perhaps as a new process."""
-        held.version, held.base = version, old.base
+        held.learn(version, old.base)
         if (old.instance, old.instance_epoch) == (hello.instance, instance_epoch):
             return
         claim = Claim(old.owner, old.epoch, hello.instance, instance_epoch, old.base)
         yield Multi((Set(documents.claim_path(hello.sender), documents.encode(claim), version),))
         if self._state.held.get(hello.sender) is not held:
             raise RetryableError(f"the claim of {hello.sender} was lost while it was renewed")
-        held.version = version + 1
+        held.learn(version + 1, old.base)
 
     def _take(
         self, node: Node | None, hello: HelloReceived, old: Claim | None, instance_epoch: int

@@ -234,7 +234,7 @@ class CommitLoop:
         for path, fold, node in zip(paths, folds, nodes, strict=True):
             claim = documents.decode_claim(node.value, path)
             if (claim.owner, claim.epoch) == (self._state.sink, fold.held.epoch):
-                fold.held.version = max(fold.held.version, node.version)
+                fold.held.learn(node.version, claim.base)
 
     def _without_folds(self, cut: _Cut, token: bytes) -> Record:
         return self._next_record(cut, token, fold=False)[0]
@@ -332,7 +332,7 @@ class CommitLoop:
                 continue  # claimed anew meanwhile
             claim = documents.decode_claim(node.value, documents.claim_path(held.sender))
             if (claim.owner, claim.epoch) == (state.sink, held.epoch):
-                held.version, held.base = max(held.version, node.version), claim.base
+                held.learn(node.version, claim.base)
             else:
                 self._let_go(held, claim)
 

@@ -55,10 +55,15 @@ class Held:
                 self.retired.add(stream)
                 self.next.pop(stream, None)
 
+    def learn(self, version: int, base: Positions) -> None:
+        """The claim has, or had, this base at this version. What is older than what we know is no news: it was read
+        before a fold and told after it, and a fold on top of an old base would forget positions."""
+        if version > self.version:
+            self.version, self.base = version, base
+
     def rebase(self, base: Positions, version: int, forgotten: set[str]) -> None:
         """The claim was rewritten with this base, to this version; others may have rewritten it since."""
-        self.base = base
-        self.version = max(self.version, version)
+        self.learn(version, base)
         for stream in forgotten & self.retired:
             self.retired.discard(stream)
             self.committed.pop(stream, None)

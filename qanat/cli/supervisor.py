@@ -19,6 +19,7 @@ from qanat.rpc.backoff import backoff_s
 
 log = structlog.get_logger(__name__)
 
+# A program that dies again and again costs little at this pace, and is back soon after the trouble ends.
 RESTART_S_MAX = 10.0
 HEALTHY_S = 10.0  # a program that lived so long starts with a short pause again
 STOP_S_MAX = 30.0  # an agent drains for 10 s, a collector commits; then SIGKILL, which recovery covers

@@ -19,7 +19,7 @@ from qanat.demo.table import Display, ProgramRow, View
 from qanat.demo.watch import Watch
 from qanat.errors import RetryableError
 
-LOOK_S = 0.5
+LOOK_S = 0.5  # often enough to look alive; each look asks four programs and the store
 
 # A machine that needs longer for four interpreters to start is beyond a demonstration.
 START_S_MAX = 60.0

@@ -23,7 +23,7 @@ LINE_BYTES = 110  # a short access log line
 RATE_EVENTS_S = (
     20_000  # of each busy file: many, yet little enough that a slow machine with a small disk keeps up
 )
-ROTATE_S = 6.0
+ROTATE_S = 6.0  # often enough that some rotation meets every failure, seldom enough to read the names
 
 # Input and output of a full run together are 350 MB; a run that fills somebody's disk is no demonstration.
 DISK_BYTES_MIN = 1 * GIB

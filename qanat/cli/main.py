@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,28 +170,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReaderGoneError:
         _silence_stdout()
         return EXIT_BROKEN_PIPE
-    except (QanatError, ExceptionGroup) as error:
-        found = list(_leaves(error))
-        if not all(isinstance(each, QanatError) for each in found):
-            raise  # a bug: its traceback is for us
+    except QanatError as error:
         if options.debug:
             traceback.print_exc()
-        for each in found:
-            click.echo(f"qanat: {each}", err=True)
-        return exit_code(found[0])
+        click.echo(f"qanat: {error}", err=True)
+        return exit_code(error)
     return result if isinstance(result, int) else EXIT_OK
 
 
-def _leaves(error: Exception) -> Iterator[Exception]:
-    """The error, or what a group of tasks raised."""
-    if isinstance(error, ExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
-
-
-def exit_code(error: Exception) -> int:
+def exit_code(error: QanatError) -> int:
     """The exit code that tells a script what to do about `error`."""
     match error:
         case ConfigError():

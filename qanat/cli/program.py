@@ -21,6 +21,9 @@ from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
 from qanat.flow.units import DURATION_NS, parse_number
 
+# `timeout`, and some shells and supervisors, signal a process and its group: within this, it is the same wish.
+SAME_SIGNAL_S = 1.0
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -145,11 +148,15 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
     async def run() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        ignored_until_s = 0.0
 
         def on_signal() -> None:
-            if stop.is_set():
+            nonlocal ignored_until_s
+            if not stop.is_set():
+                ignored_until_s = loop.time() + SAME_SIGNAL_S
+                stop.set()
+            elif loop.time() > ignored_until_s:
                 os._exit(130)  # whoever insists gets what SIGKILL would give: recovery covers it
-            stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)

@@ -10,7 +10,8 @@ from qanat.testing.simulation.collector import Collector
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.world import World
 
-P_HANDOVERS = 0.15  # schedules that are about handovers
+P_HANDOVERS = 0.12  # of the schedules are about handovers
+P_LATE_COMMITS = 0.12
 
 
 class Faults:
@@ -37,8 +38,11 @@ class Faults:
         self._kinds = chance.sample(everything, chance.choice((2, 3, 4, 6, len(everything))))
         self._interval_s = chance.choice((0.1, 0.2, 0.4))
         self._draw_rates()
-        if chance.random() < P_HANDOVERS:
+        theme = chance.random()
+        if theme < P_HANDOVERS:
             self._draw_handovers()
+        elif theme < P_HANDOVERS + P_LATE_COMMITS:
+            self._draw_late_commits()
 
     def _draw_handovers(self) -> None:
         """Claims that change hands while the store is slow: rare among all faults, and full of races."""
@@ -51,6 +55,12 @@ class Faults:
         ]
         self._interval_s = 0.1
         self._world.store.p_slow = 0.3
+
+    def _draw_late_commits(self) -> None:
+        """Collectors that die while what they asked the store for is still to happen."""
+        self._kinds = [self._crash_collector, self._crash_collector, self._disk_full]
+        self._interval_s = 0.2
+        self._world.store.p_ghost = 0.4
 
     def _draw_rates(self) -> None:
         """Faults of single messages and requests."""
@@ -192,8 +202,8 @@ class Faults:
             return
         self._kernel.fault("handover", agent.name)
         agent.hear(agent.handle, s.FirstIsHealthy())
-        if self._kernel.chance(0.3):
-            self._kernel.after(self._kernel.between(0.0, 0.3), self._disturb, agent)
+        if self._kernel.chance(0.6):
+            self._kernel.after(self._kernel.between(0.0, 0.2), self._disturb, agent)
 
     def _drive_away(self, agent: Agent) -> None:
         """Only who is not at its first collector can return there."""

@@ -52,6 +52,12 @@ class World:
             self.add_file(host)
         chain = list(self.disks)
         self.kernel.random.shuffle(chain)
+        if self.kernel.chance(0.25):
+            chain = [
+                chain[0],
+                chain[1],
+                chain[1],
+            ]  # tries the second twice: it comes back to where it was at once
         self.chains[name] = tuple(chain)
 
     # Files.

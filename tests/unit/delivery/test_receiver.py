@@ -35,7 +35,7 @@ from qanat.delivery.receiver_messages import (
     Stop,
     Stopped,
 )
-from qanat.delivery.state import Phase
+from qanat.delivery.state import Held, Phase
 from qanat.delivery.steps import Get, Multi, SinkDiscard, SinkPrepare, SinkPublish, SinkSync, Step, Wait
 from qanat.errors import NotConnectedError, OutcomeUnknownError, RetryableError
 
@@ -385,3 +385,11 @@ def test_stop_commits_releases_and_ends(talk: Callable[..., Talk]) -> None:
     assert isinstance(disconnected, Disconnect)
     assert stopped == Stopped()
     assert c1.claim() == Claim("", 1, "i1", 1, {"s": 10})
+
+
+def test_claim_is_learned_only_forwards() -> None:
+    held = Held("web1", 1, 3, "i1", 1, None, {"s": 30}, {"s": 30})
+    held.learn(2, {"s": 10})
+    assert (held.version, held.base) == (3, {"s": 30})
+    held.learn(4, {"s": 40})
+    assert (held.version, held.base) == (4, {"s": 40})

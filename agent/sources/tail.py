@@ -102,8 +102,8 @@ class Tail(Source):
         self._registry = registry = Registry(handles)
         self._discovery = discovery = Discovery(config.paths, config.exclude)
         self._newcomers = newcomers = Newcomers(context, registry, handles, situation)
-        missed = Missed(discovery, registry, listings, situation, newcomers, tombs, context.clock)
         copies = Copies(registry, handles, listings, situation, tombs)
+        missed = Missed(discovery, registry, listings, situation, newcomers, copies, tombs, context.clock)
         self._endings = endings = Endings(context, registry, handles, situation, copies, tombs)
         self._tracker = Tracker(
             context, registry, handles, listings, situation, newcomers, missed, copies, endings, tombs,

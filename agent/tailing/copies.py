@@ -56,9 +56,13 @@ class Copies:
 
     def original_of(self, path: str, fd: int, status: os.stat_result) -> Stream | None:
         """The stream that the file at `path`, not known by its inode, is nothing but a copy of. Raises OSError."""
-        self._waiting.pop(path, None)
+        before = self._waiting.pop(path, None)
         for stream in self._family(path):
             if stream.gone or stream.key == (status.st_dev, status.st_ino):
+                continue
+            # Files with the same lines again and again are no copies: a copy is made of what is in place, and later.
+            is_in_place = stream.left_home_s is None or stream is before
+            if not is_in_place or status.st_ctime_ns < stream.nonce:
                 continue
             # A short file under any name: too little to tell.
             if status.st_size < FINGERPRINT_BYTES and not names.is_rotated(stream.home, path, separated=True):
@@ -67,6 +71,10 @@ class Copies:
                 self._waiting[path] = stream
                 return stream
         return None
+
+    def has(self, path: str) -> bool:
+        """Whether the file at `path` was nothing but a copy when it was looked at last."""
+        return path in self._waiting
 
     def forget(self, stream: Stream) -> None:
         """The original is in storage: so is all that its copies have."""

@@ -56,7 +56,9 @@ class Endings:
         self._registry.progress(stream)
 
     def vanished(self, stream: Stream) -> None:
-        """The file can't be found any more, and was not open."""
+        """The file can't be found any more, and was not open: it was deleted, perhaps after it was copied."""
+        if stream.end is None and self.move_to_copy(stream):
+            return
         unread = stream.size - max(stream.high, stream.acked)
         if unread > 0 or not stream.reported:
             self._count("streams_lost", 1)
@@ -73,8 +75,7 @@ class Endings:
         """The bytes of a stream are not in its file any more: they may be in a copy, which is complete, because it was
         made before the file was cut; and may have more than was seen of the file."""
         self._situation.leave_all(stream)
-        if stream.end is None and self._copies.adopt(stream):
-            self.pin(stream, stream.size)
+        if stream.end is None and self.move_to_copy(stream):
             return
         if not stream.reported:  # it may have grown while the agent was down
             self._count("streams_lost", 1)
@@ -89,6 +90,13 @@ class Endings:
             why=why,
         )
         self.bury(stream)
+
+    def move_to_copy(self, stream: Stream) -> bool:
+        """Read the rest of a stream in the copy of its file, if there is one."""
+        if not self._copies.adopt(stream):
+            return False
+        self.pin(stream, stream.size)
+        return True
 
     def bury(self, stream: Stream) -> None:
         """End a stream whose bytes can't be read any more where reading got to."""

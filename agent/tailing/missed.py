@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from agent.tailing import names
+from agent.tailing.copies import Copies
 from agent.tailing.discovery import Discovery
 from agent.tailing.handles import Listings
 from agent.tailing.newcomers import Newcomers
@@ -27,6 +28,7 @@ class Missed:
         listings: Listings,
         situation: Situation,
         newcomers: Newcomers,
+        copies: Copies,
         tombs: Tombs,
         clock: Clock,
     ) -> None:
@@ -35,6 +37,7 @@ class Missed:
         self._listings = listings
         self._situation = situation
         self._newcomers = newcomers
+        self._copies = copies
         self._tombs = tombs
         self._clock = clock
 
@@ -45,7 +48,7 @@ class Missed:
             return
         for _mtime_ns, path in sorted(self._candidates(home, last.mtime_ns)):
             try:
-                stream = self._newcomers.add_away(path, home)
+                stream = None if self._copies.has(path) else self._newcomers.add_away(path, home)
             except OSError as error:
                 self._situation.complain(path, error)
                 continue

@@ -132,6 +132,8 @@ class Recovery:
         except OSError as error:
             self._situation.complain(home, error)
         try:
+            if last is not None and self._handles.get(last) is None:
+                self._endings.move_to_copy(last)
             self._missed.find(home)
         except OSError as error:
             self._situation.complain(os.path.dirname(home), error)

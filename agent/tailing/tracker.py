@@ -89,7 +89,8 @@ class Tracker:
                 arrivals.append((path, status))
         for home in [stream.home for stream in leavers if stream.home not in self._situation.here]:
             self._find_missed(home)
-        for path, status in arrivals:
+        # Short names first: `app.log` is the original of `app.log.1`.
+        for path, status in sorted(arrivals, key=lambda arrival: (len(arrival[0]), arrival[0])):
             self._arrive(path, status)
         for stream in leavers:
             if not stream.at and stream.end is None and not self._handles.has(stream):
@@ -273,6 +274,7 @@ class Tracker:
             self._situation.away.pop(stream)
             self._registry.progress(stream)
         else:
+            stream.where = stream.where or self._listings.find(stream)
             self._endings.pin(stream, stream.size)
 
     def _is_a_log_of_its_own(self, stream: Stream) -> bool:

@@ -1,0 +1,158 @@
+"""The shell around the sender core: what it asks of the source before it tells a collector anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from agent import delivery as shell
+from qanat.batch import Batch, lines_batch
+from qanat.component import Context, Source, StreamEvent, StreamFinished, StreamFound
+from qanat.delivery import sender_messages as m
+from qanat.delivery.sender import SenderCore
+from qanat.errors import RetryableError
+from qanat.metrics import Metrics
+from qanat.wire.v1 import delivery_pb2 as wire
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Short(Source):
+    """Streams of one line each, finished at once; the first `failures` saves fail."""
+
+    name = "short"
+    Config = msgspec.Struct
+
+    def __init__(self, context: Context, streams: int, failures: int) -> None:
+        super().__init__(None, context)
+        self.news: list[StreamEvent] = [StreamFound(f"s{number}", 0) for number in range(streams)]
+        self.readable: list[str] = []
+        self.failures = failures
+        self.log: list[str] = []
+
+    def open(self) -> None: ...
+
+    def recover(self, known: Mapping[str, int]) -> None: ...
+
+    def poll(self, timeout_s: float) -> list[StreamEvent]:
+        found = [event for event in self.news if isinstance(event, StreamFound)]
+        told = found or self.news[:1]
+        del self.news[: len(told)]
+        return told
+
+    def seek(self, stream: str, position: int) -> None:
+        self.readable.append(stream)
+
+    def read(self, max_bytes: int) -> Batch | None:
+        if not self.readable:
+            return None
+        stream = self.readable.pop()
+        self.news.append(StreamFinished(stream, 2))
+        return lines_batch(stream, 0, b"x\n", timestamp_ns=0, attributes={})
+
+    def acknowledge(self, positions: Mapping[str, int]) -> None:
+        self.log.append("acknowledge")
+
+    def save(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RetryableError("disk full")
+        self.log.append("save")
+
+    def wake(self) -> None: ...
+
+    def lag_bytes(self) -> int:
+        return 0
+
+    def close(self) -> None: ...
+
+
+class Collector:
+    """Answers like one that commits everything at once. Takes the place of `Connection`."""
+
+    source: ClassVar[Short]
+    opened: ClassVar[list[int]]
+    retired: ClassVar[asyncio.Queue[tuple[str, ...]]]
+    has_room = True
+
+    def __init__(
+        self, number: int, destination: str, handle: Callable[[m.Event], None], on_room: Callable[[], None]
+    ) -> None:
+        self.number = number
+        self._say = lambda event: asyncio.get_running_loop().call_soon(handle, event)
+        self._say(m.Connected(number))
+
+    def send(self, message: wire.ToCollector) -> None:
+        match message.WhichOneof("message"):
+            case "hello":
+                self._say(m.Welcomed(self.number, 1, {}, 1 << 20))
+            case "open":
+                self.opened.append(len(message.open.positions))
+                self._say(m.OpenedAt(self.number, dict(message.open.positions)))
+            case "retire":
+                self.source.log.append("retire")
+                self.retired.put_nowait(tuple(message.retire.streams))
+
+    def send_batch(self, data: bytes) -> None:
+        stream = wire.ToCollector.FromString(data).batch.stream
+        self._say(m.Acked(self.number, {stream: 2}))
+
+    async def close(self) -> None: ...
+
+
+@pytest.fixture
+def deliver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Start a delivery of a Short source: (streams, failures) -> (source, retired, end)."""
+
+    async def start(streams: int, failures: int = 0) -> tuple[Short, Any, Callable[[], Any]]:
+        context = Context("agent", "logical", "host", tmp_path)
+        source = Short(context, streams, failures)
+        Collector.source, Collector.opened, Collector.retired = source, [], asyncio.Queue()
+        monkeypatch.setattr(shell, "Connection", Collector)
+        core = SenderCore("agent/logical", "instance", ("collector:1",))
+        delivery = shell.Delivery(core, source, context, Metrics().agent("logical"))
+        task = asyncio.create_task(delivery.run())
+
+        async def end() -> None:
+            delivery.stop()
+            await task
+
+        return source, Collector.retired, end
+
+    return start
+
+
+def test_delivery_lets_a_collector_forget_a_stream_when_the_source_has_saved(run: Run, deliver: Any) -> None:
+    async def scenario() -> None:
+        source, retired, end = await deliver(1)
+        assert await retired.get() == ("s0",)
+        assert source.log.index("save") < source.log.index("retire")
+        assert "acknowledge" in source.log[: source.log.index("save")]
+        await end()
+
+    run(scenario())
+
+
+def test_delivery_retires_later_when_the_source_can_not_save(run: Run, deliver: Any) -> None:
+    async def scenario() -> None:
+        source, retired, end = await deliver(2, failures=1)
+        assert await retired.get() == ("s0", "s1")
+        assert source.log.count("retire") == 1
+        await end()
+
+    run(scenario())
+
+
+def test_delivery_opens_all_streams_of_a_poll_with_one_message(run: Run, deliver: Any) -> None:
+    async def scenario() -> None:
+        _source, retired, end = await deliver(1000)
+        await retired.get()
+        assert Collector.opened == [1000]
+        await end()
+
+    run(scenario())

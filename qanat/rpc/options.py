@@ -17,7 +17,12 @@ SILENT_BEATS_MAX = 5
 KEEPALIVE_MS = 5_000
 KEEPALIVE_TIMEOUT_MS = 5_000
 
+# HTTP/2 frames of 16 KiB, the default, cost the receiver a sixth more CPU time than larger ones (2.0 against 1.7 s a GB in
+# a bare stream of 512 KiB messages).
+FRAME_BYTES_MAX = limits.MIB
+
 _COMMON: list[tuple[str, int | str]] = [
+    ("grpc.http2.max_frame_size", FRAME_BYTES_MAX),
     ("grpc.max_send_message_length", limits.MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,12 +66,24 @@ class Disk:
 
 
 @contextlib.contextmanager
+def _kept_on_failure(path: Path) -> Iterator[None]:
+    """What was on the disk is needed to see what went wrong."""
+    try:
+        yield
+    except BaseException:
+        kept = path.parent.parent / f"{path.name}.kept"
+        shutil.copytree(path, kept, ignore=shutil.ignore_patterns("ballast", "lost+found"))
+        raise
+
+
+@contextlib.contextmanager
 def small_disk(path: Path, size_mib: int) -> Iterator[Disk]:
     """A tmpfs at the new directory `path`; gone afterwards."""
     path.mkdir(parents=True)
     _mounted_or_skipped("mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", path)
     try:
-        yield Disk(path)
+        with _kept_on_failure(path):
+            yield Disk(path)
     finally:
         _run("umount", "--lazy", path)
 
@@ -79,14 +92,15 @@ def small_disk(path: Path, size_mib: int) -> Iterator[Disk]:
 def block_disk(path: Path, size_mib: int) -> Iterator[Disk]:
     """An ext4 in a file, on a loop device, at the new directory `path`; gone afterwards."""
     path.mkdir(parents=True)
-    image = path.with_suffix(".img")
+    image = path.parent.parent / f"{path.name}.img"
     with image.open("wb") as file:
         file.truncate(size_mib * MIB)
     _mounted_or_skipped("mkfs.ext4", "-q", "-F", image)
     _mounted_or_skipped("mount", "-o", "loop", image, path)
     disk = Disk(path)
     try:
-        yield disk
+        with _kept_on_failure(path):
+            yield disk
     finally:
         disk.thaw()
         _run("umount", "--lazy", path)

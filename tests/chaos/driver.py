@@ -78,9 +78,10 @@ class Chaos:
 
     def agent(self, name: str, *chain: Collector) -> Daemon:
         """An agent that tails two logs: one rotated by rename, one by new names."""
-        self.logs += [Log(self.input, f"{name}-r", True), Log(self.input, f"{name}-c", False)]
         source = f'tail("{self.input}/{name}-*.log", rotate_wait=300ms)'
-        return self.cluster.agent(name, source, *chain, tune=IMPATIENT)
+        agent = self.cluster.agent(name, source, *chain, tune=IMPATIENT)
+        self.logs += [Log(self.input, f"{name}-{kind}", kind == "r", agent.log) for kind in "rc"]
+        return agent
 
     @contextlib.contextmanager
     def writing(self, bytes_max: int = 1 << 40) -> Iterator[Writers]:

@@ -24,6 +24,7 @@ class Log:
     directory: Path
     name: str
     by_rename: bool
+    agent_log: Path
     lines: int = 0
     rotations: int = 0
 
@@ -40,6 +41,18 @@ class Log:
         self.lines += lines
         return written
 
+    def may_rotate(self) -> bool:
+        """A file that comes and leaves its name while no agent runs is nobody's: the agent must have noted this one.
+
+        Stream names hold the inode in hexadecimal. Files that get new names are found under them at any time.
+        """
+        if not self.by_rename:
+            return True
+        if not self.path.exists():
+            return False
+        inode = self.path.stat().st_ino
+        return f"stream=t1-{inode:x}-" in self.agent_log.read_text(errors="replace")
+
     def rotate(self, late_lines: int) -> int:
         """The old file still gets some lines after its rename, as from a process that has it open."""
         self.rotations += 1
@@ -47,8 +60,7 @@ class Log:
             self.lines = 0
             return 0
         old = self.path.with_name(f"{self.path.name}.{self.rotations}")
-        if self.path.exists():
-            self.path.rename(old)
+        self.path.rename(old)
         written = append(old, numbered(self.lines, self.lines + late_lines, self.stream))
         self.lines += late_lines
         return written
@@ -85,7 +97,8 @@ class Writers(threading.Thread):
         self.bytes += log.write(lines)
         self.lines += lines
         self.streams.add(log.stream)
-        if self._chance.random() < (RENAME_CHANCE if log.by_rename else CREATE_CHANCE):
+        wanted = self._chance.random() < (RENAME_CHANCE if log.by_rename else CREATE_CHANCE)
+        if wanted and log.may_rotate():
             late = self._chance.randrange(3)
             self.bytes += log.rotate(late)
             self.lines += late if log.by_rename else 0

@@ -20,7 +20,7 @@ def check_tiers(tiers: Tiers) -> None:
     agents = ((node, registry.source, registry.agent_sink) for node in tiers.agents)
     collectors = ((node, registry.collector_source, registry.sink) for node in tiers.collectors)
     direct = ((node, registry.source, registry.sink) for node in tiers.direct)
-    _check([*agents, *collectors, *direct])
+    _check(sorted((*agents, *collectors, *direct), key=lambda item: item[0].place.line))
 
 
 def check_agent(nodes: Iterable[LogicalNode]) -> None:

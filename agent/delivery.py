@@ -38,6 +38,7 @@ RETRY_S_MAX = 60.0  # the longest pause between attempts when no collector of th
 CHAIN_RETRY_S_MAX = (
     0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
 )
+MEASURE_S = 1.0  # a scrape is some ten times rarer
 PROBE_S = 5.0  # how often a preferred collector that was lost is tried
 PROBES_HEALTHY = 6  # this many good probes in a row, and the sender returns to it
 
@@ -69,7 +70,7 @@ class Delivery:
         try:
             await self._ask(self._source.open)
             self._handle(m.Started())
-            tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._probe())]
+            tasks = [asyncio.create_task(each()) for each in (self._pump, self._probe, self._measure)]
             self._tasks.update(tasks)
             failed = asyncio.create_task(self._failed.wait())
             self._tasks.add(failed)
@@ -158,7 +159,8 @@ class Delivery:
         self._batch = item
         batch = item[0]
         self._metrics.read(batch.count, batch.payload_bytes)
-        self._handle(m.WasRead(batch.stream, batch.start, batch.end, batch.payload_bytes))
+        now_s = self._context.clock.monotonic_s()
+        self._handle(m.WasRead(batch.stream, batch.start, batch.end, batch.payload_bytes, batch.count, now_s))
         self._batch = None
         return True
 
@@ -272,7 +274,23 @@ class Delivery:
             log.warning("collector_lost", destination=self.destination, reason=event.reason)
         elif isinstance(event, m.Rewound):
             self._metrics.rewound()
+        events, payload_bytes, batches = self._acked()
         self._handle(event)
+        if self.core.acked_batches > batches:
+            acked = self._acked()
+            self._metrics.acked(acked[0] - events, acked[1] - payload_bytes, acked[2] - batches)
+
+    def _acked(self) -> tuple[int, int, int]:
+        return self.core.acked_events, self.core.acked_bytes, self.core.acked_batches
+
+    async def _measure(self) -> None:
+        """How long the oldest batch has been waiting, also while nothing comes and goes."""
+        while True:
+            oldest_s = self.core.oldest_unacked_s()
+            self._metrics.unacked_age_s(
+                0.0 if oldest_s is None else self._context.clock.monotonic_s() - oldest_s
+            )
+            await asyncio.sleep(MEASURE_S)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -26,6 +27,25 @@ log = structlog.get_logger(__name__)
 STOP_GRACE_S = 1.0  # for the last acks to reach their senders
 
 
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much was appended."""
+
+    events: int = 0
+    payload_bytes: int = 0
+    batches: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(
+            self.events + other.events,
+            self.payload_bytes + other.payload_bytes,
+            self.batches + other.batches,
+        )
+
+    def __sub__(self, other: Amount) -> Amount:
+        return self + Amount(-other.events, -other.payload_bytes, -other.batches)
+
+
 class Pipeline:
     """Receives, stores, commits and acknowledges, until told to stop."""
 
@@ -45,8 +65,8 @@ class Pipeline:
         self._metrics = metrics
         self._window_bytes = window_bytes
         self._batch: Batch | None = None
-        self._open_events = self._open_bytes = 0  # appended and not committed
-        self._cut_events = self._cut_bytes = 0  # of these, covered by the last prepare
+        self._open = Amount()  # appended and not committed
+        self._cut = Amount()  # of that, covered by the last prepare
         self._stopped = asyncio.Event()
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,9 +111,8 @@ class Pipeline:
             self._do(command)
         self._batch = None
         if self._core.state.commits > commits:
-            self._metrics.stored(self._cut_events, self._cut_bytes)
-            self._open_events -= self._cut_events
-            self._open_bytes -= self._cut_bytes
+            self._metrics.stored(self._cut.events, self._cut.payload_bytes, self._cut.batches)
+            self._open = self._open - self._cut
 
     def _do(self, command: m.Command) -> None:
         match command:
@@ -101,8 +120,7 @@ class Pipeline:
                 assert self._batch is not None
                 self._worker.append(self._batch)
                 self._metrics.received(self._batch.count, self._batch.payload_bytes)
-                self._open_events += self._batch.count
-                self._open_bytes += self._batch.payload_bytes
+                self._open = self._open + Amount(self._batch.count, self._batch.payload_bytes, 1)
             case m.Perform():
                 self._begin(command)
             case m.Report():
@@ -115,11 +133,11 @@ class Pipeline:
     def _begin(self, command: m.Perform) -> None:
         match command.step:
             case SinkPrepare():
-                self._cut_events, self._cut_bytes = self._open_events, self._open_bytes
+                self._cut = self._open
             case SinkSync():
                 self._metrics.committing()
             case SinkDiscard():
-                self._open_events = self._open_bytes = 0
+                self._open = Amount()
         task = asyncio.get_running_loop().create_task(self._perform(command))
         self._tasks.add(task)
         task.add_done_callback(self._performed)

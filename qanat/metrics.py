@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 
@@ -90,6 +91,12 @@ class Metrics:
         return Gauge(name, sentence, (_LABEL,), registry=self.registry)
 
 
+class Passed(Protocol):
+    """Counts what passed: events, payload bytes, and the batches they came in."""
+
+    def __call__(self, event_count: int, payload_bytes: int, batch_count: int = 1) -> None: ...
+
+
 class Flow:
     """Batches, events and bytes that passed one place."""
 
@@ -98,14 +105,14 @@ class Flow:
         self._events = metrics._counter(f"qanat_{verb}_events", f"Events {what}.")
         self._bytes = metrics._counter(f"qanat_{verb}_bytes", f"Payload bytes {what}.")
 
-    def of(self, logical_node: str) -> Callable[[int, int], None]:
-        """Count one batch of so many events and payload bytes. The labels are looked up once, here."""
+    def of(self, logical_node: str) -> Passed:
+        """Count so many events, payload bytes and batches. The labels are looked up once, here."""
         batches, events, size = (
             each.labels(logical_node) for each in (self._batches, self._events, self._bytes)
         )
 
-        def passed(event_count: int, payload_bytes: int) -> None:
-            batches.inc()
+        def passed(event_count: int, payload_bytes: int, batch_count: int = 1) -> None:
+            batches.inc(batch_count)
             events.inc(event_count)
             size.inc(payload_bytes)
 
@@ -113,7 +120,7 @@ class Flow:
 
 
 class AgentMetrics:
-    """What one sender counts. `read`, `sent`, `acked` take the events and payload bytes of one batch."""
+    """What one sender counts. `read`, `sent`, `acked` take events, payload bytes and batches."""
 
     def __init__(self, metrics: Metrics, logical_node: str) -> None:
         self.read = metrics.read.of(logical_node)

@@ -69,12 +69,12 @@ class Phase(enum.Enum):
 
 @dataclass(slots=True)
 class _Stream:
-    """One stream: `acked <= next`; `sent` holds (end, payload bytes) of batches between them, oldest first."""
+    """One stream: `acked <= next`; `sent` holds the batches between them, oldest first."""
 
     acked: int
     next: int | None = None  # None: not opened on this connection
     end: int | None = None  # known once finished
-    sent: deque[tuple[int, int]] = field(default_factory=deque)
+    sent: deque[WasRead] = field(default_factory=deque)
 
 
 class SenderCore:
@@ -89,6 +89,9 @@ class SenderCore:
         self.phase = Phase.BACKOFF
         self.destination = 0
         self.inflight_bytes = 0
+        self.acked_batches = 0
+        self.acked_events = 0
+        self.acked_bytes = 0
         self.rewinds = 0
         self.failovers = 0
         self._streams: dict[str, _Stream] = {}
@@ -111,6 +114,10 @@ class SenderCore:
     def is_drained(self) -> bool:
         """Nothing that was sent is waiting for its ack."""
         return self.inflight_bytes == 0
+
+    def oldest_unacked_s(self) -> float | None:
+        """When the oldest batch that waits for its ack was read; None when none does."""
+        return min((stream.sent[0].at_s for stream in self._streams.values() if stream.sent), default=None)
 
     def positions(self) -> dict[str, tuple[int, int | None]]:
         """(acked, next) of each stream."""
@@ -217,8 +224,8 @@ class SenderCore:
         return commands
 
     def _forget_sent(self, stream: _Stream, *, beyond: int) -> None:
-        while stream.sent and stream.sent[-1][0] > beyond:
-            self.inflight_bytes -= stream.sent.pop()[1]
+        while stream.sent and stream.sent[-1].end > beyond:
+            self.inflight_bytes -= stream.sent.pop().payload_bytes
 
     def _was_read(self, event: WasRead) -> list[Command]:
         stream = self._streams.get(event.stream)
@@ -227,7 +234,7 @@ class SenderCore:
         if event.start != stream.next:
             return [Seek(event.stream, stream.next)]  # read before a rewind
         stream.next = event.end
-        stream.sent.append((event.end, event.payload_bytes))
+        stream.sent.append(event)
         self.inflight_bytes += event.payload_bytes
         return [SendRead(self._connection)]
 
@@ -239,8 +246,12 @@ class SenderCore:
                 self._committed[name] = position
                 continue
             stream.acked = max(stream.acked, position)
-            while stream.sent and stream.sent[0][0] <= position:
-                self.inflight_bytes -= stream.sent.popleft()[1]
+            while stream.sent and stream.sent[0].end <= position:
+                batch = stream.sent.popleft()
+                self.inflight_bytes -= batch.payload_bytes
+                self.acked_batches += 1
+                self.acked_events += batch.events
+                self.acked_bytes += batch.payload_bytes
             if stream.next is not None and stream.next < position:
                 # Rewound, and received after all: what is sent again from there would never be acked again.
                 stream.next = position

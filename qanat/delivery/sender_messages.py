@@ -100,12 +100,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class WasRead:
-    """The source yielded a batch."""
+    """The source yielded a batch. `events` and `at_s` (monotonic) are for metrics alone."""
 
     stream: str
     start: int
     end: int
     payload_bytes: int
+    events: int = 0
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

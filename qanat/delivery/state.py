@@ -25,8 +25,9 @@ class Phase(enum.Enum):
 class Held:
     """A claim that this sink holds, as far as it knows.
 
-    `base`: the claim's, as stored. `committed`: where each stream stands in storage, by the claim's base, our record, or, for a stream that neither knows,
-    the sender's proposal. `next`: what was received beyond, for streams that were opened. `retired`: streams to forget.
+    `base`: the claim's, as stored. `committed`: where each stream stands in storage, by the claim's base, our record, or,
+    for a stream that neither knows, the sender's proposal. `next`: what was received beyond, for streams that were
+    opened. `retired`: streams to forget.
     `version`: of the claim's znode.
     """
 

@@ -164,7 +164,7 @@ class Agent(Process):
     def _check(self) -> None:
         """The window: what the core says is in flight is what it remembers to have sent, and it is bounded."""
         core = self.core
-        sent = sum(size for stream in _streams(core).values() for _, size in stream.sent)
+        sent = sum(batch.payload_bytes for stream in _streams(core).values() for batch in stream.sent)
         if core.inflight_bytes != sent:
             self.kernel.fail(f"{self.name} counts {core.inflight_bytes} in flight, sent {sent}")
         if sent > WINDOW_EVENTS + BATCH_EVENTS_MAX:

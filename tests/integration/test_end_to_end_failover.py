@@ -41,6 +41,7 @@ def test_second_collector_takes_over_when_the_first_is_killed_in_mid_stream(clus
     cluster.wait_until(lambda: c2.stored_events() > 0, "the second collector to store")
     assert "claim_taken_over" in c2.text()
     c1.start()
+    c1.wait_for("sink_ready")
     cluster.wait_until_stored(busy.bytes)
     assert_drains_clean(cluster, busy.lines)
 
@@ -110,4 +111,22 @@ def test_owner_paused_at_any_moment_stores_nothing_that_its_successor_stores(clu
     cluster.wait_until_stored(busy.bytes)
     busy.write(1)
     cluster.wait_until_stored(busy.bytes)
+    assert_drains_clean(cluster, busy.lines)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="tail without state looks at no file before the first welcome: what is rotated by then is missed",
+)
+def test_file_rotated_before_any_collector_was_there_is_stored_too(cluster, busy):
+    c1 = cluster.collector("c1", "roll=300ms")
+    agent = cluster.agent("a1", tail(cluster), c1)
+    agent.start()
+    agent.wait_for("agent_started")
+    busy.write(1_000)
+    agent.wait_for("collector_lost")  # it runs, has no state yet, and can't ask anybody
+    busy.path.rename(busy.path.with_suffix(".log.1"))
+    busy.write(1_000)
+    c1.start()
+    cluster.wait_until_stored(busy.bytes, 15)
     assert_drains_clean(cluster, busy.lines)

@@ -103,8 +103,10 @@ class Tail(Source):
         self._discovery = discovery = Discovery(config.paths, config.exclude)
         self._newcomers = newcomers = Newcomers(context, registry, handles, situation)
         copies = Copies(registry, handles, listings, situation, tombs)
-        missed = Missed(discovery, registry, listings, situation, newcomers, copies, tombs, context.clock)
         self._endings = endings = Endings(context, registry, handles, situation, copies, tombs)
+        missed = Missed(
+            discovery, registry, listings, situation, newcomers, copies, endings, tombs, context.clock
+        )
         self._tracker = Tracker(
             context, registry, handles, listings, situation, newcomers, missed, copies, endings, tombs,
             config.rotate_wait,
@@ -119,6 +121,7 @@ class Tail(Source):
             missed,
             endings,
             tombs,
+            discovery,
             context.clock,
         )
         self._saver = Saver(context.state_dir, registry, situation, tombs, context.clock)
@@ -273,13 +276,14 @@ class Tail(Source):
         """Look at everything: directories and files."""
         assert self._watch is not None
         now_s = self._clock.monotonic_s()
-        config = self._config
-        self._rescan_at_s = now_s + (config.rescan if self._watch.active else config.poll_interval)
         found = self._discovery.walk()
         directories = [*found.directories, *(os.path.dirname(target) for target in self._situation.links)]
         if self._watch.keep(directories):
             found = self._discovery.walk()  # what appeared before its directory was watched
-        vanished = self._paths.difference(found.files)
+        self._rescan_at_s = now_s + (
+            self._config.rescan if self._watch.active else self._config.poll_interval
+        )
+        vanished = self._paths.union(self._registry.homes()).difference(found.files)
         self._paths = set(found.files)
         self._check([*vanished, *found.files])
         self._tracker.revisit()

@@ -8,9 +8,11 @@ import stat
 from collections.abc import Iterator
 
 from agent.tailing import names
+from agent.tailing.content import is_intact
 from agent.tailing.copies import Copies
 from agent.tailing.discovery import Discovery
-from agent.tailing.handles import Listings
+from agent.tailing.endings import Endings
+from agent.tailing.handles import Listings, open_regular
 from agent.tailing.newcomers import Newcomers
 from agent.tailing.registry import Registry
 from agent.tailing.situation import Situation
@@ -29,6 +31,7 @@ class Missed:
         situation: Situation,
         newcomers: Newcomers,
         copies: Copies,
+        endings: Endings,
         tombs: Tombs,
         clock: Clock,
     ) -> None:
@@ -38,6 +41,7 @@ class Missed:
         self._situation = situation
         self._newcomers = newcomers
         self._copies = copies
+        self._endings = endings
         self._tombs = tombs
         self._clock = clock
 
@@ -65,8 +69,27 @@ class Missed:
                 status = os.lstat(path)
             except OSError:
                 continue
-            key = (status.st_dev, status.st_ino)
-            is_known = self._registry.at_inode(key) is not None or key in self._tombs
             # Two files can be written within one tick of the clock: not older is enough.
-            if stat.S_ISREG(status.st_mode) and status.st_mtime_ns >= after_ns and not is_known:
+            if (
+                stat.S_ISREG(status.st_mode)
+                and status.st_mtime_ns >= after_ns
+                and not self._is_known(path, status)
+            ):
                 yield status.st_mtime_ns, path
+
+    def _is_known(self, path: str, status: os.stat_result) -> bool:
+        """Raises OSError."""
+        key = (status.st_dev, status.st_ino)
+        stream = self._registry.at_inode(key)
+        if stream is None or stream.end is not None:
+            return stream is not None or key in self._tombs
+        opened = open_regular(path)
+        if opened is None:
+            return True
+        try:
+            if is_intact(stream, opened[0]):
+                return True
+        finally:
+            os.close(opened[0])
+        self._endings.lose(stream, "inode reused")
+        return self._registry.at_inode(key) is not None

@@ -7,6 +7,7 @@ import os
 import structlog
 
 from agent.tailing import names
+from agent.tailing.discovery import Discovery
 from agent.tailing.endings import Endings
 from agent.tailing.handles import Handles, Listings, open_regular
 from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, Mark, StreamId
@@ -37,6 +38,7 @@ class Recovery:
         missed: Missed,
         endings: Endings,
         tombs: Tombs,
+        discovery: Discovery,
         clock: Clock,
     ) -> None:
         self._tracker = tracker
@@ -48,6 +50,7 @@ class Recovery:
         self._missed = missed
         self._endings = endings
         self._tombs = tombs
+        self._discovery = discovery
         self._clock = clock
 
     def restore(self, state: Loaded) -> None:
@@ -101,6 +104,7 @@ class Recovery:
             mark=Mark(saved.mark_position, saved.mark) if saved.mark else None,
             where=names.decode(saved.where) if saved.where is not None else None,
             high=saved.acked,
+            end=saved.end,
         )
 
     def _find_away(self, stream: Stream) -> None:
@@ -132,7 +136,7 @@ class Recovery:
         except OSError as error:
             self._situation.complain(home, error)
         try:
-            if last is not None and self._handles.get(last) is None:
+            if last is not None and last.end is None and not self._tracker.verify(last):
                 self._endings.move_to_copy(last)
             self._missed.find(home)
         except OSError as error:
@@ -165,6 +169,8 @@ class Recovery:
         return known.take(status.st_ino, os.pread(fd, FINGERPRINT_BYTES, 0), status.st_size)
 
     def _home_of(self, path: str) -> str:
-        """The home among the known ones that `path` was rotated away from: the longest that it begins with."""
-        homes = [home for home in self._registry.homes() if path.startswith(home)]
-        return max(homes, key=len, default=path)
+        """The watched path that `path` was rotated away from."""
+        for home in names.homes_of(path):
+            if self._discovery.matches(home) and names.is_rotated(home, path, separated=True):
+                return home
+        return path

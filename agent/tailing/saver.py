@@ -28,7 +28,7 @@ _SHARE_MAX = 0.02
 _INTERVAL_S_MAX = 30.0
 
 _what_is_saved = attrgetter(
-    "acked", "high", "size", "mtime_ns", "where", "fingerprint", "ino", "dev"
+    "acked", "high", "end", "size", "mtime_ns", "where", "fingerprint", "ino", "dev"
 )  # ids and homes don't change
 
 
@@ -99,4 +99,5 @@ def _saved(stream: Stream) -> StreamState:
         mtime_ns=stream.mtime_ns,
         mark_position=mark.position if mark is not None else 0,
         mark=mark.hash if mark is not None else "",
+        end=stream.end,
     )

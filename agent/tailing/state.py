@@ -34,6 +34,7 @@ class StreamState(msgspec.Struct, frozen=True, array_like=True):
     mtime_ns: int
     mark_position: int
     mark: str
+    end: int | None = None  # of one that will not grow: a copy, or read to its end
 
 
 class Tomb(msgspec.Struct, frozen=True, array_like=True):

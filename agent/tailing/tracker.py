@@ -75,6 +75,7 @@ class Tracker:
         self._listings.clear()
         arrivals: list[tuple[str, os.stat_result]] = []
         leavers: dict[Stream, None] = {}
+        replaced: list[str] = []
         for path in paths:
             status = self._stat(path)
             stream = self._situation.here.get(path)
@@ -84,10 +85,13 @@ class Tracker:
                     continue
                 self._situation.leave(path, stream)
                 leavers[stream] = None
+            last = self._registry.latest(path)
+            if last is not None and (status is None or (status.st_dev, status.st_ino) != last.key):
+                replaced.append(path)
             self._situation.follow_link(path)
             if status is not None:
                 arrivals.append((path, status))
-        for home in [stream.home for stream in leavers if stream.home not in self._situation.here]:
+        for home in replaced:
             self._find_missed(home)
         # Short names first: `app.log` is the original of `app.log.1`.
         for path, status in sorted(arrivals, key=lambda arrival: (len(arrival[0]), arrival[0])):

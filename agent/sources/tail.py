@@ -22,6 +22,7 @@ from agent.tailing.copies import Copies
 from agent.tailing.dead_letters import DeadLetters
 from agent.tailing.discovery import Discovery
 from agent.tailing.endings import Endings
+from agent.tailing.follower import Follower
 from agent.tailing.handles import Handles, Listings
 from agent.tailing.identity import Known
 from agent.tailing.missed import Missed
@@ -34,7 +35,7 @@ from agent.tailing.situation import Situation
 from agent.tailing.stream import Stream
 from agent.tailing.tombs import Tombs
 from agent.tailing.tracker import Tracker
-from agent.tailing.watch import Changes, Watch
+from agent.tailing.watch import Watch
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Context, Source, StreamEvent, StreamFinished
@@ -43,9 +44,6 @@ from qanat.errors import ConfigError, CorruptError, RetryableError
 from qanat.limits import Oversize
 
 _log = structlog.get_logger()
-
-# Rotated files are looked at this often while they may still grow.
-_SETTLE_INTERVAL_S = 0.5
 
 
 class TailConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,7 +98,7 @@ class Tail(Source):
         listings, tombs = Listings(), Tombs()
         self._handles = handles = Handles(config.open_files, listings)
         self._registry = registry = Registry(handles)
-        self._discovery = discovery = Discovery(config.paths, config.exclude)
+        discovery = Discovery(config.paths, config.exclude)
         self._newcomers = newcomers = Newcomers(context, registry, handles, situation)
         copies = Copies(registry, handles, listings, situation, tombs)
         self._endings = endings = Endings(context, registry, handles, situation, copies, tombs)
@@ -112,26 +110,18 @@ class Tail(Source):
             config.rotate_wait,
         )  # fmt: skip
         self._recovery = Recovery(
-            self._tracker,
-            registry,
-            handles,
-            listings,
-            situation,
-            newcomers,
-            missed,
-            endings,
-            tombs,
-            discovery,
+            self._tracker, registry, handles, listings, situation, newcomers, missed, endings, tombs, discovery,
             context.clock,
-        )
+        )  # fmt: skip
+        self._follower = Follower(
+            discovery, registry, situation, self._tracker, context.clock,
+            rescan_s=config.rescan, poll_interval_s=config.poll_interval, rotate_wait_s=config.rotate_wait,
+        )  # fmt: skip
         self._saver = Saver(context.state_dir, registry, situation, tombs, context.clock)
         dead = DeadLetters(context, config.dead_letter_quota)
         self._reader = Reader(handles, context, Oversize(config.oversize), config.event_bytes, dead)
         self._watch: Watch | None = None
         self._identified = False
-        self._paths: set[str] = set()
-        self._link_directories: set[str] = set()
-        self._rescan_at_s = self._settle_at_s = 0.0
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -151,21 +141,22 @@ class Tail(Source):
             state = None
         if state is not None:
             self._recovery.restore(state)
-            self._scan()
+            self._follower.scan(self._watch)
             self._recovery.finish_restore()
             self._identified = True
         elif self._config.start == "end":
-            self._remember_sizes()
+            self._tracker.sizes_at_open = self._follower.sizes()
 
     def recover(self, known: Mapping[str, int]) -> None:
         """Without local state, files are identified now: as known streams, or as new ones."""
         if self._identified:
             return
+        assert self._watch is not None, "recover() before open() or after close()"
         self._tracker.known = Known(known)
         self._newcomers.nonce_max = self._tracker.known.nonce_max
         self._identified = True
-        self._scan()
-        beside = [*self._paths, *self._situation.links]
+        self._follower.scan(self._watch)
+        beside = [*self._follower.paths, *self._situation.links]
         self._recovery.find_known_siblings(list({os.path.dirname(path) for path in beside}))
         self._tracker.known = None
         self._tracker.sizes_at_open = {}
@@ -208,9 +199,10 @@ class Tail(Source):
             left_s = deadline_s - time.monotonic()
             busy = bool(self._can_tell or self._registry.ready or self._situation.recheck)
             changes = self._watch.wait(0.0 if busy else min(left_s, self._pause_s()))
-            self._follow(changes)
-            if self._identified and self._situation.changed and self._saver.is_due:
-                self._saver.try_save()
+            if self._identified:
+                self._follower.follow(self._watch, changes)
+                if self._situation.changed and self._saver.is_due:
+                    self._saver.try_save()
             if self._can_tell or self._registry.ready or changes.woken or left_s <= 0:
                 return self._take_news()
 
@@ -225,77 +217,11 @@ class Tail(Source):
         """Until the next thing to do by time."""
         if not self._identified:
             return self._config.rescan
-        due = [self._rescan_at_s]
-        if self._situation.away:
-            due.append(self._settle_at_s)
+        due_s = self._follower.due_s
         if self._situation.changed:
-            due.append(self._saver.due_s)
+            due_s = min(due_s, self._saver.due_s)
         # A manual clock doesn't move while this waits: look again now and then.
-        return min(max(min(due) - self._clock.monotonic_s(), 0.001), self._config.rescan)
-
-    def _follow(self, changes: Changes) -> None:
-        if not self._identified:
-            return
-        now_s = self._clock.monotonic_s()
-        if changes.rescan or now_s >= self._rescan_at_s:
-            self._scan()
-        elif changes.paths or self._situation.recheck:
-            self._check(self._meant(changes.paths))
-        if self._situation.away and now_s >= self._settle_at_s:
-            self._settle_at_s = now_s + min(_SETTLE_INTERVAL_S, self._config.rotate_wait / 10)
-            self._tracker.settle()
-            self._check(())
-
-    def _meant(self, changed: set[str]) -> list[str]:
-        """The watched paths among those that changed, also through links."""
-        meant: dict[str, None] = {}
-        for path in changed:
-            if path in self._paths or self._discovery.matches(path):
-                meant[path] = None
-                self._paths.add(path)
-            meant.update(dict.fromkeys(self._situation.links.get(path, ())))
-        return list(meant)
-
-    def _check(self, paths: set[str] | list[str] | tuple[()]) -> None:
-        again = self._situation.take_recheck()
-        self._tracker.check([*paths, *again.difference(paths)])
-        # A file that was cut is looked at again as a new one. Whatever still changes then is seen by the next poll.
-        self._tracker.check(self._situation.take_recheck())
-        self._watch_links()
-
-    def _watch_links(self) -> None:
-        """Watch the directories of links' targets; what happened there before is looked for once more."""
-        directories = {os.path.dirname(target) for target in self._situation.links}
-        new = directories - self._link_directories
-        if new and self._watch is not None:
-            self._link_directories = directories
-            self._watch.add(new)
-            self._situation.recheck.update(*self._situation.links.values())
-
-    def _scan(self) -> None:
-        """Look at everything: directories and files."""
-        assert self._watch is not None
-        now_s = self._clock.monotonic_s()
-        found = self._discovery.walk()
-        directories = [*found.directories, *(os.path.dirname(target) for target in self._situation.links)]
-        if self._watch.keep(directories):
-            found = self._discovery.walk()  # what appeared before its directory was watched
-        self._rescan_at_s = now_s + (
-            self._config.rescan if self._watch.active else self._config.poll_interval
-        )
-        vanished = self._paths.union(self._registry.homes()).difference(found.files)
-        self._paths = set(found.files)
-        self._check([*vanished, *found.files])
-        self._tracker.revisit()
-        self._registry.retry_stalled()
-
-    def _remember_sizes(self) -> None:
-        for path in self._discovery.walk().files:
-            try:
-                status = os.stat(path)
-            except OSError:
-                continue
-            self._tracker.sizes_at_open[(status.st_dev, status.st_ino)] = status.st_size
+        return min(max(due_s - self._clock.monotonic_s(), 0.001), self._config.rescan)
 
     def _take_news(self) -> list[StreamEvent]:
         """News to report; new streams are durable first, so that a crash can't give a file another id."""
@@ -374,7 +300,7 @@ class Tail(Source):
         """The bytes of a stream are not where they were."""
         if isinstance(error, ContentChangedError):
             self._endings.lose(stream, "truncated")
-            self._check(())
+            self._follower.check_again()
         else:
             self._endings.vanished(stream)
 

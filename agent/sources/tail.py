@@ -25,6 +25,7 @@ from agent.tailing.endings import Endings
 from agent.tailing.follower import Follower
 from agent.tailing.handles import Handles, Listings
 from agent.tailing.identity import Known
+from agent.tailing.late import Late
 from agent.tailing.missed import Missed
 from agent.tailing.newcomers import Newcomers
 from agent.tailing.reader import ContentChangedError, Reader, VanishedError
@@ -105,8 +106,9 @@ class Tail(Source):
         missed = Missed(
             discovery, registry, listings, situation, newcomers, copies, endings, tombs, context.clock
         )
+        late = Late(context, registry, listings, situation, newcomers, tombs)
         self._tracker = Tracker(
-            context, registry, handles, listings, situation, newcomers, missed, copies, endings, tombs,
+            context, registry, handles, listings, situation, newcomers, missed, copies, endings, late,
             config.rotate_wait,
         )  # fmt: skip
         self._recovery = Recovery(
@@ -114,7 +116,7 @@ class Tail(Source):
             context.clock,
         )  # fmt: skip
         self._follower = Follower(
-            discovery, registry, situation, self._tracker, context.clock,
+            discovery, registry, situation, self._tracker, late, context.clock,
             rescan_s=config.rescan, poll_interval_s=config.poll_interval, rotate_wait_s=config.rotate_wait,
         )  # fmt: skip
         self._saver = Saver(context.state_dir, registry, situation, tombs, context.clock)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from agent.tailing.discovery import Discovery
+from agent.tailing.late import Late
 from agent.tailing.registry import Registry
 from agent.tailing.situation import Situation
 from agent.tailing.tracker import Tracker
@@ -25,6 +26,7 @@ class Follower:
         registry: Registry,
         situation: Situation,
         tracker: Tracker,
+        late: Late,
         clock: Clock,
         *,
         rescan_s: float,
@@ -35,6 +37,7 @@ class Follower:
         self._registry = registry
         self._situation = situation
         self._tracker = tracker
+        self._late = late
         self._clock = clock
         self._rescan_s = rescan_s
         self._poll_interval_s = poll_interval_s
@@ -71,7 +74,7 @@ class Follower:
         vanished = self.paths.union(self._registry.homes()).difference(found.files)
         self.paths = set(found.files)
         self._check(watch, [*vanished, *found.files])
-        self._tracker.revisit()
+        self._late.revisit()
         self._registry.retry_stalled()
 
     def check_again(self) -> None:

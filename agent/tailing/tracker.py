@@ -21,12 +21,12 @@ from agent.tailing.copies import Copies
 from agent.tailing.endings import Endings
 from agent.tailing.handles import Handles, Listings, open_regular
 from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, Known
+from agent.tailing.late import Late
 from agent.tailing.missed import Missed
 from agent.tailing.newcomers import Newcomers
 from agent.tailing.registry import Registry
 from agent.tailing.situation import Situation
 from agent.tailing.stream import Stream
-from agent.tailing.tombs import Tombs
 from qanat.component import Context
 
 _log = structlog.get_logger()
@@ -50,7 +50,7 @@ class Tracker:
         missed: Missed,
         copies: Copies,
         endings: Endings,
-        tombs: Tombs,
+        late: Late,
         rotate_wait_s: float,
     ) -> None:
         self._count = context.count
@@ -63,7 +63,7 @@ class Tracker:
         self._missed = missed
         self._copies = copies
         self._endings = endings
-        self._tombs = tombs
+        self._late = late
         self._rotate_wait_s = rotate_wait_s
         self.known: Known | None = None
         self.sizes_at_open: dict[tuple[int, int], int] = {}
@@ -235,8 +235,8 @@ class Tracker:
         taken = self.known.take(status.st_ino, head, status.st_size) if self.known is not None else None
         if taken is not None:
             return add(taken[0], path, status, head, taken[1])
-        start = self._after_end(key, head, status.st_size)
-        if key in self._tombs:  # it came back and has not grown: nothing to read yet
+        start = self._late.start_of(key, head, status.st_size)
+        if self._late.is_over(key):  # it came back and has not grown: nothing to read yet
             return None
         if not start and self._copies.original_of(path, fd, status) is not None:
             return None
@@ -284,42 +284,3 @@ class Tracker:
     def _is_a_log_of_its_own(self, stream: Stream) -> bool:
         """One that looked rotated by its name, but goes on growing: nobody has to wait for its end."""
         return stream.missed_s is not None and stream.grown_at_s > stream.missed_s + self._rotate_wait_s
-
-    # -- after the end ------------------------------------------------------------------------------------------------
-
-    def revisit(self) -> None:
-        """Whether finished files were written to: a writer kept one open for longer than `rotate_wait` in silence.
-        What came late is counted, and read as a stream of its own."""
-        try:
-            late = list(self._tombs.grown(self._listings))
-        except OSError as error:
-            self._situation.complain("finished files", error)
-            return
-        for path, home in late:
-            try:
-                self._read_late(path, home)
-            except OSError as error:
-                self._situation.complain(path, error)
-
-    def _read_late(self, path: str, home: str) -> None:
-        if path in self._situation.here:
-            return
-        opened = open_regular(path)
-        if opened is None:
-            return
-        fd, status = opened
-        try:
-            key, head = (status.st_dev, status.st_ino), os.pread(fd, FINGERPRINT_BYTES, 0)
-        finally:
-            os.close(fd)
-        start = self._after_end(key, head, status.st_size)
-        if start and self._registry.at_inode(key) is None:
-            self._newcomers.add_away(path, home, start=start)
-
-    def _after_end(self, key: tuple[int, int], head: bytes, size: int) -> int:
-        """Where a file goes on that was read to its end before; 0 for any other."""
-        start = self._tombs.start_of(key, head, size)
-        if 0 < start < size:
-            self._count("bytes_late", size - start)
-            _log.warning("file_grew_after_its_end", device=key[0], inode=key[1], end=start, size_bytes=size)
-        return start

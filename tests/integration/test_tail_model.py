@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from agent.tailing import state as state_file
+from qanat.errors import CorruptError
 from tests.integration.tail_driver import Driver
 
 
@@ -103,7 +104,10 @@ class TailModel(RuleBasedStateMachine):
             return False
         if self.up:
             return self.driver.tail._registry.latest(str(self.log)) is not None
-        state = state_file.load(self.driver.state_dir)
+        try:
+            state = state_file.load(self.driver.state_dir)
+        except CorruptError:
+            return False
         return state is not None and any(saved.home == str(self.log) for saved in state.streams)
 
     @precondition(lambda self: self.log.exists() and (self.is_known() or not self.glob))

@@ -20,6 +20,7 @@ from qanat.flow import tiers
 from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
 from qanat.flow.units import DURATION_NS, parse_number
+from qanat.memory import keep_buffers
 
 # `timeout`, and some shells and supervisors, signal a process and its group: within this, it is the same wish.
 SAME_SIGNAL_S = 1.0
@@ -162,6 +163,7 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
             loop.add_signal_handler(number, on_signal)
         await main(stop)
 
+    keep_buffers()
     try:
         asyncio.run(run())
     except BaseExceptionGroup as group:  # of the program's task group

@@ -109,7 +109,8 @@ class Copies:
                 return False
             fd, status = opened
             key = (status.st_dev, status.st_ino)
-            taken = key in self._tombs or self._registry.at_inode(key) is not None
+            finished = self._tombs.cover(key, os.pread(fd, FINGERPRINT_BYTES, 0), status.st_size)
+            taken = finished or self._registry.at_inode(key) is not None
             if taken or not was_copied(stream, fd, status):
                 os.close(fd)
                 return False

@@ -60,7 +60,7 @@ class Endings:
         if stream.end is None and self.move_to_copy(stream):
             return
         unread = stream.size - max(stream.high, stream.acked)
-        if unread > 0 or not stream.reported:
+        if unread > 0 or self._may_have_grown(stream):
             self._count("streams_lost", 1)
             _log.warning(
                 "stream_lost",
@@ -77,7 +77,7 @@ class Endings:
         self._situation.leave_all(stream)
         if stream.end is None and self.move_to_copy(stream):
             return
-        if not stream.reported:  # it may have grown while the agent was down
+        if self._may_have_grown(stream):
             self._count("streams_lost", 1)
         unread = (stream.size if stream.end is None else stream.end) - max(stream.high, stream.acked)
         if unread > 0:
@@ -122,6 +122,10 @@ class Endings:
         except OSError as error:
             self._situation.complain(stream.home, error)
         self._registry.forget(stream)
+
+    def _may_have_grown(self, stream: Stream) -> bool:
+        """While the agent was down, unless it was over by then and is in storage."""
+        return not stream.reported and (stream.end is None or stream.acked < stream.end)
 
     def _exists(self, stream: Stream) -> bool:
         fd = None if stream.gone else self._handles.get(stream)

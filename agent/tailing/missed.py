@@ -13,6 +13,7 @@ from agent.tailing.copies import Copies
 from agent.tailing.discovery import Discovery
 from agent.tailing.endings import Endings
 from agent.tailing.handles import Listings, open_regular
+from agent.tailing.identity import FINGERPRINT_BYTES
 from agent.tailing.newcomers import Newcomers
 from agent.tailing.registry import Registry
 from agent.tailing.situation import Situation
@@ -81,15 +82,18 @@ class Missed:
         """Raises OSError."""
         key = (status.st_dev, status.st_ino)
         stream = self._registry.at_inode(key)
-        if stream is None or stream.end is not None:
-            return stream is not None or key in self._tombs
+        if stream is None and key not in self._tombs:
+            return False
         opened = open_regular(path)
         if opened is None:
             return True
+        fd, status = opened
         try:
-            if is_intact(stream, opened[0]):
+            if stream is None:
+                return self._tombs.cover(key, os.pread(fd, FINGERPRINT_BYTES, 0), status.st_size)
+            if is_intact(stream, fd):
                 return True
         finally:
-            os.close(opened[0])
+            os.close(fd)
         self._endings.lose(stream, "inode reused")
         return self._registry.at_inode(key) is not None

@@ -67,7 +67,7 @@ class Recovery:
     def finish_restore(self) -> None:
         """After the watched paths were looked at: find streams that are elsewhere now, and report all."""
         for stream in list(self._registry):
-            if stream.home not in stream.at and stream.end is None:
+            if stream.home not in stream.at:
                 self._find_away(stream)
         for stream in self._registry:
             if not stream.reported:
@@ -122,6 +122,8 @@ class Recovery:
             self._situation.away[stream] = None  # tried again
             stream.left_home_s = self._clock.monotonic_s()
             return
+        if stream.end is not None:
+            return
         stream.size, stream.mtime_ns = status.st_size, status.st_mtime_ns
         self._newcomers.away_since(stream, status)
 
@@ -164,9 +166,14 @@ class Recovery:
 
     def _take(self, fd: int, status: os.stat_result) -> tuple[StreamId, int] | None:
         key, known = (status.st_dev, status.st_ino), self._tracker.known
-        if known is None or self._registry.at_inode(key) is not None or key in self._tombs:
+        head = os.pread(fd, FINGERPRINT_BYTES, 0)
+        if (
+            known is None
+            or self._registry.at_inode(key) is not None
+            or self._tombs.cover(key, head, status.st_size)
+        ):
             return None
-        return known.take(status.st_ino, os.pread(fd, FINGERPRINT_BYTES, 0), status.st_size)
+        return known.take(status.st_ino, head, status.st_size)
 
     def _home_of(self, path: str) -> str:
         """The watched path that `path` was rotated away from."""

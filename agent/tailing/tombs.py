@@ -26,6 +26,16 @@ class Tombs:
     def __contains__(self, key: tuple[int, int]) -> bool:
         return key in self._tombs
 
+    def cover(self, key: tuple[int, int], head: bytes, size: int) -> bool:
+        """Whether a file is a finished one, rather than another on its inode; then the finished one is forgotten."""
+        tomb = self._tombs.get(key)
+        if tomb is None:
+            return False
+        same = size >= tomb.end and Fingerprint(tomb.fingerprint_bytes, tomb.fingerprint).matches(head)
+        if not same:
+            self._drop(key)
+        return same
+
     def add(self, tombs: Iterable[Tomb]) -> None:
         """Remember."""
         for tomb in tombs:
@@ -47,13 +57,12 @@ class Tombs:
     def start_of(self, key: tuple[int, int], head: bytes, size: int) -> int:
         """Where a file begins that was not read: 0, or where it ended when it was finished. A file that has grown, or
         is another one by now, is forgotten."""
-        tomb = self._tombs.get(key)
-        if tomb is None:
+        if not self.cover(key, head, size):
             return 0
-        same = size >= tomb.end and Fingerprint(tomb.fingerprint_bytes, tomb.fingerprint).matches(head)
-        if not same or size > tomb.end:
+        end = self._tombs[key].end
+        if size > end:
             self._drop(key)
-        return tomb.end if same else 0
+        return end
 
     def grown(self, listings: Listings) -> Iterator[tuple[str, str]]:
         """Path and home of finished files that were written to since."""

@@ -180,7 +180,7 @@ class Tracker:
         stream = self._registry.at_inode((status.st_dev, status.st_ino))
         try:
             if stream is not None:
-                if stream.end is not None or self._arrived_as(stream, path):
+                if self._arrived_as(stream, path):
                     self._settle_in(stream, path, status)
                     return
                 self._endings.lose(stream, "inode reused")

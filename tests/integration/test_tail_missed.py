@@ -228,3 +228,26 @@ def test_forgotten_stream_stays_forgotten_when_the_agent_crashes_after_a_save(ma
     driver.start()
     driver.settle()
     assert driver.output() == lines(0, 0)
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_new_file_on_the_inode_of_a_finished_one_is_read(make: MakeDriver, rotated: bool) -> None:
+    driver = make()
+    log = driver.logs / "app.log"
+    append(log, lines(0, 0))
+    driver.start()
+    batches = driver.read()
+    log.unlink()
+    for _look in range(2):
+        driver.read()
+        driver.clock.advance(driver.config.rotate_wait + 1)
+    assert driver.finished
+    driver.commit(batches, acknowledge=False)
+    driver.tail.save()
+    driver.crash()
+    append(log, lines(1, 3))  # most file systems give it the inode that was freed last
+    if rotated:
+        rotate(log)
+    driver.start()
+    driver.settle()
+    assert driver.output() == lines(0, 3)

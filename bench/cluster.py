@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from qanat.coordination.store import Store
+from qanat.delivery.documents import commit_path, decode_record
+
 LINE_BYTES = 200
 PATTERN = r"seq=(\d+)"
 
@@ -106,6 +109,14 @@ def wait_for_line(log: Path, text: str, running: Program, seconds_max: float = 6
         if running.process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"no {text!r} in {log}:\n{log.read_text()}")
         time.sleep(0.01)
+
+
+async def committed_bytes(store: Store, sink: str) -> int:
+    """How far the sink's commit record says that its streams are stored; of tailed files positions are bytes."""
+    path = commit_path(sink)
+    node = await store.get(path)
+    record = None if node is None else decode_record(node.value, path)
+    return 0 if record is None else sum(sum(each.values()) for each in record.positions.values())
 
 
 def ledger(directory: Path, lines: int) -> dict[str, int]:

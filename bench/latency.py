@@ -18,11 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cluster import LINE_BYTES, free_port, program, wait_for_line
+from cluster import LINE_BYTES, committed_bytes, free_port, program, wait_for_line
 
 from qanat.coordination.open import open_store
 from qanat.coordination.store import Store
-from qanat.delivery.documents import commit_path, decode_record
 
 EVERY_S = 0.010
 POLL_S = 0.002
@@ -41,13 +40,10 @@ async def append_lines(path: Path, lines: int, appended: list[float]) -> None:
 
 async def watch_commits(store: Store, sink: str, lines: int, committed: list[float]) -> None:
     """When each line was first seen committed goes to `committed`. Raises TimeoutError after a minute without news."""
-    path = commit_path(sink)
     deadline = time.perf_counter() + 60
     while len(committed) < lines:
-        node = await store.get(path)
+        stored = await committed_bytes(store, sink)
         now = time.perf_counter()
-        record = None if node is None else decode_record(node.value, path)
-        stored = 0 if record is None else sum(sum(each.values()) for each in record.positions.values())
         if stored // LINE_BYTES > len(committed):
             committed.extend([now] * (stored // LINE_BYTES - len(committed)))
             deadline = now + 60

@@ -128,21 +128,28 @@ class Recovery:
         self._newcomers.away_since(stream, status)
 
     def _find_missed(self, home: str) -> None:
+        """Files that were at `home` between the last one that is known and the one that is there now."""
         last = self._registry.latest(home)
         try:
-            status = os.stat(home)
-            if last is None or (status.st_dev, status.st_ino) == last.key:
+            if last is None or self._is_untouched(last, home):
                 return
-        except FileNotFoundError:
-            pass
+            in_place = _key(home) == last.key
+            intact = self._tracker.verify(last)
+            if in_place and intact:
+                return
+            moved = not intact and last.end is None and self._endings.move_to_copy(last)
+            if not (in_place and moved):  # truncated in place, after it was copied: nothing was between
+                self._missed.find(home)
         except OSError as error:
             self._situation.complain(home, error)
+
+    def _is_untouched(self, stream: Stream, home: str) -> bool:
         try:
-            if last is not None and last.end is None and not self._tracker.verify(last):
-                self._endings.move_to_copy(last)
-            self._missed.find(home)
-        except OSError as error:
-            self._situation.complain(os.path.dirname(home), error)
+            status = os.stat(home)
+        except FileNotFoundError:
+            return False
+        at_home = (status.st_dev, status.st_ino) == stream.key
+        return at_home and status.st_size == stream.size and status.st_mtime_ns == stream.mtime_ns
 
     def _recognise(self, path: str) -> None:
         """If `path` is a known stream with something left to read, it is one again."""
@@ -181,3 +188,12 @@ class Recovery:
             if self._discovery.matches(home) and names.is_rotated(home, path, separated=True):
                 return home
         return path
+
+
+def _key(path: str) -> tuple[int, int] | None:
+    """Device and inode of what is at `path`."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -10,7 +10,6 @@ Every step leaves a state that the next attempt recognises, whatever kills the p
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Sequence
 
@@ -76,24 +75,26 @@ class Publisher:
             self._encode(file)
         with disk.explained("announcing files in", self._layout.work):
             self._layout.announce(announced)
-        with contextlib.ExitStack() as stack:
-            directories: dict[str, int] = {}
-            for file in files:
-                if file.directory not in directories:
-                    directories[file.directory] = self._open_directory(file, stack)
-                self._rename(file, directories[file.directory])
-            for name, fd in directories.items():
-                with disk.explained("syncing the directory", self._layout.root / name):
-                    os.fsync(fd)
+        by_directory: dict[str, list[FileState]] = {}
+        for file in files:
+            by_directory.setdefault(file.directory, []).append(file)
+        for group in by_directory.values():
+            self._rename_into_directory(group)
         with disk.explained("syncing the directory", self._layout.work):
             disk.sync_directory(self._layout.work)
 
-    def _open_directory(self, file: FileState, stack: contextlib.ExitStack) -> int:
-        path = self._layout.root / file.directory
+    def _rename_into_directory(self, files: list[FileState]) -> None:
+        """One directory at a time: a commit may finish files in more of them than a process may have open."""
+        path = self._layout.root / files[0].directory
         with disk.explained("opening the bucket's directory (no part of it may be a symbolic link)", path):
-            fd = disk.open_beneath(self._layout.root, file.parts)
-        stack.callback(os.close, fd)
-        return fd
+            fd = disk.open_beneath(self._layout.root, files[0].parts)
+        try:
+            for file in files:
+                self._rename(file, fd)
+            with disk.explained("syncing the directory", path):
+                os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def _rename(self, file: FileState, directory_fd: int) -> None:
         encoded = self._layout.encoded(file)

@@ -213,3 +213,22 @@ def test_renaming_without_kernel_support_still_never_overwrites(
     finally:
         os.close(fd)
     assert ((tmp_path / "b").read_text(), (tmp_path / "c").read_text()) == ("b", "a")
+
+
+def test_more_directories_are_published_at_once_than_descriptors_are_left(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, open_files_max=2).open()
+    for number in range(60):
+        driver.sink.append(lines(f"h{number}", [b"1"]))
+    driver.sink.drain()
+    driver.commit(publish=False)
+    assert driver.token is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 20, hard))
+    try:
+        driver.sink.publish(driver.token)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    driver.sink.close()
+    assert len(driver.stored()) == 60

@@ -88,6 +88,10 @@ class Writer:
             return
         key = (bucket.directory, bucket.prefix, self._format.shape(batch))
         self._keep_order(key, batch.stream)
+        for part in self._rolling.parts(batch, self._open.get(key)):
+            self._append_part(key, part)
+
+    def _append_part(self, key: tuple[str, str, str], batch: Batch) -> None:
         file = self._open.get(key)
         if file is None:
             file = self._create(key)

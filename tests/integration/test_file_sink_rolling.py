@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from collector.files import token as tokens
 from collector.sinks.file import Config, File
 from qanat.errors import ConfigError
-from tests.integration.file_driver import Driver, columns, lines
+from tests.integration.file_driver import Driver, bodies, columns, json_body, lines
 
 
 def test_nothing_is_visible_before_the_commit_that_finishes_it(tmp_path: Path) -> None:
@@ -163,3 +164,28 @@ def test_bad_configuration_is_refused_with_advice(
 
 def test_configuration_in_positional_order_is_directory_prefix_format(tmp_path: Path) -> None:
     assert File.Config.__struct_fields__[:3] == ("directory", "prefix", "format")
+
+
+@pytest.mark.parametrize("format", ["raw", "json", "parquet", "avro"])
+def test_a_batch_is_cut_where_its_file_is_full_of_events(tmp_path: Path, format: str) -> None:
+    driver = Driver(tmp_path, format=format, roll_events=4).open()
+    events = [b"%d" % number for number in range(23)]
+    driver.sink.append(lines("a", events[:3]))
+    driver.commit()
+    driver.sink.append(lines("a", events[3:13], start=6))
+    driver.sink.append(columns(["a"] * 10, events[13:], start=100))
+    driver.finish()
+    assert driver.stored() == {"a": events}
+    # What waits has a shape of its own in columns with more than bodies: its last file of lines ends early then.
+    sizes = [len(bodies(path)) for path in driver.final_files()]
+    assert max(sizes) == 4
+    assert len(sizes) <= 7
+
+
+def test_a_cut_batch_keeps_its_positions_and_every_byte(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, format="json", roll_events=1).open()
+    driver.sink.append(lines("a", [b"", b"x\r", b"", b"\xff\x00"], start=1000))
+    driver.finish()
+    found = [json.loads(path.read_bytes()) for path in driver.final_files()]
+    assert [event["position"] for event in found] == [1000, 1001, 1004, 1005]
+    assert [json_body(event) for event in found] == [b"", b"x\r", b"", b"\xff\x00"]

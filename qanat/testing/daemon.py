@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-POLL_S = 0.02
+POLL_S = 0.02  # soon enough for a person, rare enough for the programs that share the cores
 # Two loaded cores may take seconds to start an interpreter; a wait costs nothing when what it waits for comes early.
 WAIT_S_MAX = 60.0
 # An agent drains for at most 10 s, a collector commits and closes.

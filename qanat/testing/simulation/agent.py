@@ -14,8 +14,8 @@ from qanat.testing.simulation.network import Connection
 if TYPE_CHECKING:
     from qanat.testing.simulation.world import World
 
-WINDOW_EVENTS = 32
-BACKOFF_S_MAX = 2.0
+WINDOW_EVENTS = 32  # a few batches, so that a full window is common
+BACKOFF_S_MAX = 2.0  # of virtual time, so that schedules stay short
 
 
 class Agent(Process):

@@ -18,8 +18,8 @@ from qanat.testing.simulation.network import Connection
 if TYPE_CHECKING:
     from qanat.testing.simulation.world import World
 
-COMMIT_S = 0.3
-COMMIT_EVENTS = 24
+COMMIT_S = 0.3  # several network delays, so that batches arrive on both sides of a cut
+COMMIT_EVENTS = 24  # below the window: commits start early, too
 RECORD_STREAMS_MAX = 3  # so few that folding is common
 BACKOFF_S_FIRST = 0.05
 BACKOFF_S_MAX = 3.0  # of virtual time; the core's own limit only makes schedules longer

@@ -55,6 +55,7 @@ def program_options(command: F) -> F:
             "--name",
             default=socket.gethostname,
             envvar="QANAT_NAME",
+            callback=_checked_name,
             help="Physical node; unique in the cluster, and the same at every start. Default: the host's name.",
         ),
         click.option(
@@ -81,6 +82,15 @@ def program_options(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def _checked_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    """It becomes a part of file names and of what operators read."""
+    if not name or "/" in name or not name.isprintable():
+        raise click.BadParameter(
+            f"{name!r} is empty, or has '/' or an unprintable character in it", ctx, param
+        )
+    return name
 
 
 def read_tiers(flow_file: Path) -> tiers.Tiers:

@@ -52,3 +52,13 @@ def test_check_prints_what_each_tier_would_run(tmp_path, capfd):
     out = capfd.readouterr().out
     assert "# agent" in out
     assert 'file("/data/", "app-") ;' in out
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../../elsewhere", "a\nb", "a\0b"])
+def test_a_name_that_is_no_part_of_a_path_is_refused(tmp_path, capfd, name):
+    flow = tmp_path / "app.flow"
+    flow.write_text('web : tail("/x") | agentE2EChain("localhost") ;')
+    state = tmp_path / "1" / "2" / "state"
+    assert main(["agent", str(flow), "--name", name, "--state-dir", str(state)]) == EXIT_USAGE
+    assert "--name" in capfd.readouterr().err
+    assert not (tmp_path / "1").exists()

@@ -5,7 +5,9 @@ A message says what was tried, on what, with which value, and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 class QanatError(Exception):
@@ -59,3 +61,10 @@ class ConfigError(QanatError):
         self.faults = faults
         self.place = place
         super().__init__("\n".join(faults))
+
+    def __reduce__(self) -> tuple[Callable[..., ConfigError], tuple[Any, ...]]:
+        return _config_error, (self.faults, self.place)
+
+
+def _config_error(faults: tuple[str, ...], place: Place | None) -> ConfigError:
+    return ConfigError(*faults, place=place)

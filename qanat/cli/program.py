@@ -20,7 +20,7 @@ from qanat.flow import tiers
 from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
 from qanat.flow.units import DURATION_NS, parse_number
-from qanat.memory import keep_buffers
+from qanat.memory import in_child, keep_buffers
 
 # `timeout`, and some shells and supervisors, signal a process and its group: within this, it is the same wish.
 SAME_SIGNAL_S = 1.0
@@ -105,7 +105,7 @@ def read_tiers(flow_file: Path) -> tiers.Tiers:
         registry.names(registry.AGENT_SINKS),
         registry.names(registry.COLLECTOR_SOURCES),
     )
-    return tiers.split(parse(text, str(flow_file)), names)
+    return tiers.split(in_child(parse, text, str(flow_file)), names)
 
 
 def chosen(

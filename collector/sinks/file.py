@@ -12,6 +12,7 @@ token names the files there and their committed lengths; recovery needs nothing 
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -170,12 +171,27 @@ class File(Sink):
         if token is None:
             return tokens.empty(str(self._layout.root))
         decoded = tokens.decode(token)
-        if decoded.root != str(self._layout.root):
+        if decoded.root == str(self._layout.root):
+            return decoded
+        if not self._is_published(decoded):
             raise ConfigError(
-                f"file sink: committed files are in {decoded.root}, but the directory is now {self._layout.root}. "
-                "Drain the sink with its old directory before it gets a new one, or give the new one another name"
+                f"file sink: committed files in {decoded.root} are not finished, but the directory is now "
+                f"{self._layout.root}. Start it with the old directory once more and stop it with SIGTERM, which finishes "
+                "them, or give the logical node with the new directory another name"
             )
-        return decoded
+        return msgspec.structs.replace(decoded, root=str(self._layout.root), finished=())
+
+    def _is_published(self, token: Token) -> bool:
+        """Whether nothing is left to do where the token's files are; in doubt no."""
+        layout = Layout(root=Path(token.root), sink=self._layout.sink)
+        with disk.explained("reading", layout.work):
+            announced = layout.announced()
+        waiting = (layout.temporary, layout.encoded)
+        return not token.open and all(
+            (layout.final(file).exists() or file.name in announced)
+            and not any(os.path.lexists(path(file)) for path in waiting)
+            for file in token.finished
+        )
 
     def _failed(self, doing: str, error: OSError) -> RetryableError:
         """Nothing goes on after a failure until `discard`: what is in the files then isn't known."""

@@ -105,7 +105,7 @@ def test_recovery_leaves_files_of_strangers_alone(driver: Driver) -> None:
 def test_open_refuses_a_token_of_another_directory(driver: Driver) -> None:
     other = Driver(driver.root.parent / "elsewhere")
     other.token = driver.token
-    with pytest.raises(ConfigError, match="Drain the sink"):
+    with pytest.raises(ConfigError, match="Start it with the old directory once more"):
         other.open()
     other.sink.close()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from collector.files import disk
 from collector.files import token as tokens
+from qanat.errors import ConfigError
 from tests.integration.file_driver import EVERY_FORMAT, Driver, columns, lines
 
 HOSTS = ("a", "b")
@@ -177,3 +178,35 @@ def test_stored_is_what_was_committed_under_tight_limits(actions, roll_events, c
             model.check()
         finally:
             model.driver.sink.close()
+
+
+@pytest.mark.parametrize("format", ["raw", "parquet"])
+def test_directory_may_change_once_everything_in_the_old_one_is_published(
+    tmp_path: Path, format: str
+) -> None:
+    old = Driver(tmp_path / "old", format=format).open()
+    old.sink.append(lines("a", [b"1"]))
+    old.commit()
+    new = Driver(tmp_path / "new", format=format)
+    new.token = old.token
+    with pytest.raises(
+        ConfigError, match=r"old are not finished.*new\. Start it with the old directory once more"
+    ):
+        new.open()
+    new.sink.close()
+    old.sink.drain()
+    old.commit(publish=False)
+    new.token = old.token
+    with pytest.raises(ConfigError, match="not finished"):
+        new.open()
+    new.sink.close()
+    old.finish()
+    new.token = old.token
+    new.open()
+    new.sink.append(lines("a", [b"2"]))
+    new.sink.discard(new.token)
+    new.sink.append(lines("a", [b"2"]))
+    new.commit()
+    new.restart()
+    new.finish()
+    assert (old.stored(), new.stored()) == ({"a": [b"1"]}, {"a": [b"2"]})

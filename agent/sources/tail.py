@@ -1,8 +1,8 @@
 """`tail("path or glob", ...)`: files as streams of lines, followed through rotation, truncation and restarts.
 
 Guarantee: every line of every file is read, in order, and can be read again until it is acknowledged; a file's
-predecessor at the same path is read to its end first. Only what is gone before it could be read is lost (truncation,
-a rotated file compressed or deleted while the agent was down), and it is counted.
+predecessor at the same path is read first, up to where it had grown when it was quiet. Only what is gone before it
+could be read is lost (truncation, a rotated file compressed or deleted while the agent was down), and it is counted.
 
     web : tail("/var/log/nginx/*.log", "/var/log/syslog", start="end") | agentE2EChain("collector1") ;
 """

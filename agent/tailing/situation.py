@@ -45,6 +45,8 @@ class Situation:
         stream.at.discard(path)
         if path == stream.where:
             stream.where = None
+        if path == stream.home:
+            stream.followed_s = stream.ceded = None
         if stream.end is None and (path == stream.home or not stream.at):
             stream.left_home_s = self._clock.monotonic_s()
             stream.settled = False

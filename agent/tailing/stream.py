@@ -42,6 +42,8 @@ class Stream:
     end: int | None = None  # nothing is read beyond it any more
     left_home_s: float | None = None  # monotonic; None while it is at `home`
     settled: bool = False  # away from home, and has not grown for `rotate_wait`
+    followed_s: float | None = None  # monotonic; when it was seen that its successor has content
+    ceded: int | None = None  # read up to here, its successor may be read although it is not over
     reported: bool = False  # StreamFound was queued
     finished: bool = False  # StreamFinished was queued
     told: bool = False  # StreamFinished was handed out
@@ -73,8 +75,15 @@ class Stream:
             return self.cursor is not None and self.cursor >= self.end
         if self.left_home_s is None:  # came back: it goes on beside its former successor
             return True
+        if self.ceded is not None and self.cursor is not None and self.cursor >= self.ceded:
+            return True
         # One that is still at a watched path may keep a line without an end; any other gets its end first.
         return bool(self.at) and self.settled and self.cursor is not None and not self.has_data
+
+    @property
+    def is_read_whole(self) -> bool:
+        """Whether everything that exists was read, and ends with a line end."""
+        return self.cursor == self.size and (self.tail or b"").endswith(b"\n")
 
     @property
     def blocked(self) -> bool:

@@ -3,9 +3,10 @@
 Theory of operation. `check(paths)` looks at paths where something may have happened, in four steps: streams that are
 no longer at their path leave it; what was created there and rotated away since is found by its name; what is at the path
 now arrives, as a known stream (same inode, same first bytes) or a new one; streams that left and arrived nowhere are
-away. `settle()` looks after those: once they have not grown for `rotate_wait` and are read to the end, their end is
-final. A stream whose bytes are gone (truncated, overwritten) ends at the furthest position that was read, or lives on in
-the copy that copytruncate made.
+away. `settle()` looks after those: read to a line end and quiet for a moment, they let the file that took their place
+be read; once they have not grown for `rotate_wait` and are read to the end, their end is final. A stream whose bytes
+are gone (truncated, overwritten) ends at the furthest position that was read, or lives on in the copy that copytruncate
+made.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ from agent.tailing.stream import Stream
 from qanat.component import Context
 
 _log = structlog.get_logger()
+
+# A file that took another's place is read when that one has not grown for so long. One writer is done with the old file
+# before it writes to the new one; this is for those who switch together, as the workers of a server do: within
+# milliseconds of a signal. Longer is a gap in delivery at each rotation, shorter is less often in order.
+_SWITCH_S = 0.5
 
 
 class Tracker:
@@ -268,6 +274,7 @@ class Tracker:
             stream.left_home_s = None
             self._registry.progress(stream)
             return
+        self._cede(stream)
         quiet_s = self._clock.monotonic_s() - max(stream.left_home_s, stream.grown_at_s)
         if quiet_s < self._rotate_wait_s or stream.cursor is None:
             return
@@ -280,6 +287,19 @@ class Tracker:
         else:
             stream.where = stream.where or self._listings.find(stream)
             self._endings.pin(stream, stream.size)
+
+    def _cede(self, stream: Stream) -> None:
+        """Let the successor be read before this one is over: the writer has gone on to it. A line without its end may be
+        completed, and is not cut in two by the successor's lines."""
+        if stream.ceded is not None or not stream.succ:
+            return
+        now_s = self._clock.monotonic_s()
+        if stream.followed_s is None:
+            stream.followed_s = now_s
+        quiet_s = now_s - max(stream.followed_s, stream.grown_at_s)
+        if quiet_s >= min(_SWITCH_S, self._rotate_wait_s) and stream.is_read_whole:
+            stream.ceded = stream.size
+            self._registry.progress(stream)
 
     def _is_a_log_of_its_own(self, stream: Stream) -> bool:
         """One that looked rotated by its name, but goes on growing: nobody has to wait for its end."""

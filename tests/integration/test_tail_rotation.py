@@ -71,6 +71,90 @@ def test_rename_and_create_reads_the_old_file_first(make: MakeDriver) -> None:
     assert len(driver.tail._registry) == 1
 
 
+def rotated(driver: Driver, old: bytes, new: bytes) -> Path:
+    """`old` was read, and `new` took its place; both were looked at. Where `old` is now."""
+    log = driver.logs / "app.log"
+    append(log, old)
+    driver.start()
+    driver.sync()
+    log.rename(driver.logs / "app.log.1")
+    append(log, new)
+    driver.sync()
+    return driver.logs / "app.log.1"
+
+
+def advance(driver: Driver, seconds: float) -> None:
+    driver.clock.advance(seconds)
+    driver.sync()
+
+
+def test_successor_is_read_soon_when_the_old_file_is_quiet(make: MakeDriver) -> None:
+    driver = make()
+    rotated(driver, b"1\n", b"2\n")
+    advance(driver, 0.4)
+    assert driver.output() == b"1\n"
+    advance(driver, 0.3)
+    assert driver.output() == b"1\n2\n"
+    assert not driver.finished, "it may still grow"
+
+
+def test_successor_waits_again_when_the_old_file_grew(make: MakeDriver) -> None:
+    driver = make()
+    old = rotated(driver, b"1\n", b"3\n")
+    advance(driver, 0.4)
+    append(old, b"2\n")
+    advance(driver, 0.3)
+    assert driver.output() == b"1\n2\n"
+    advance(driver, 0.6)
+    assert driver.output() == b"1\n2\n3\n"
+
+
+def test_stragglers_are_read_in_order_of_arrival_when_the_successor_is_being_read(make: MakeDriver) -> None:
+    driver = make()
+    old = rotated(driver, b"1\n", b"2\n")
+    advance(driver, 0.6)
+    append(old, b"3\n")
+    advance(driver, 0.3)
+    append(driver.logs / "app.log", b"4\n")
+    driver.sync()
+    assert driver.output() == b"1\n2\n3\n4\n"
+    append(old, b"no end")
+    driver.settle()
+    assert driver.output() == b"1\n2\n3\n4\nno end\n"
+    assert len(driver.tail._registry) == 1
+
+
+def test_old_file_is_read_again_first_when_a_connection_is_lost_after_the_switch(make: MakeDriver) -> None:
+    driver = make()
+    rotated(driver, b"1\n", b"2\n")
+    driver.committed.clear()
+    driver.arrivals.clear()
+    driver.clock.advance(0.6)
+    driver.read()
+    driver.next = dict.fromkeys(reversed(driver.next), 0)
+    driver.rewind()
+    driver.sync()
+    assert driver.output() == b"1\n2\n"
+
+
+def test_successor_waits_for_the_end_of_a_line_of_the_old_file(make: MakeDriver) -> None:
+    driver = make()
+    old = rotated(driver, b"1\n2", b"3\n")
+    advance(driver, driver.config.rotate_wait - 1)
+    assert driver.output() == b"1\n"
+    append(old, b" and its end\n")
+    advance(driver, 0.3)
+    advance(driver, 0.6)
+    assert driver.output() == b"1\n2 and its end\n3\n"
+
+
+def test_successor_goes_on_after_rotate_wait_when_a_line_gets_no_end(make: MakeDriver) -> None:
+    driver = make()
+    rotated(driver, b"1\n2", b"3\n")
+    driver.settle()
+    assert driver.output() == b"1\n2\n3\n"
+
+
 def test_copytruncate_is_noticed_when_the_new_content_is_longer(make: MakeDriver) -> None:
     driver = make()
     log = driver.logs / "app.log"

@@ -22,6 +22,7 @@ from agent.tailing.copies import Copies
 from agent.tailing.dead_letters import DeadLetters
 from agent.tailing.discovery import Discovery
 from agent.tailing.endings import Endings
+from agent.tailing.first_look import FirstLook
 from agent.tailing.follower import Follower
 from agent.tailing.handles import Handles, Listings
 from agent.tailing.identity import Known
@@ -115,6 +116,9 @@ class Tail(Source):
             self._tracker, registry, handles, listings, situation, newcomers, missed, endings, tombs, discovery,
             context.clock,
         )  # fmt: skip
+        self._first_look = FirstLook(
+            discovery, situation, newcomers, self._recovery, context.clock, from_end=config.start == "end"
+        )
         self._follower = Follower(
             discovery, registry, situation, self._tracker, late, context.clock,
             rescan_s=config.rescan, poll_interval_s=config.poll_interval, rotate_wait_s=config.rotate_wait,
@@ -146,8 +150,8 @@ class Tail(Source):
             self._follower.scan(self._watch)
             self._recovery.finish_restore()
             self._identified = True
-        elif self._config.start == "end":
-            self._tracker.sizes_at_open = self._follower.sizes()
+        else:
+            self._first_look.look()
 
     def recover(self, known: Mapping[str, int]) -> None:
         """Without local state, files are identified now: as known streams, or as new ones."""
@@ -156,6 +160,8 @@ class Tail(Source):
         assert self._watch is not None, "recover() before open() or after close()"
         self._tracker.known = Known(known)
         self._newcomers.nonce_max = self._tracker.known.nonce_max
+        self._tracker.sizes_at_open = self._first_look.starts()
+        self._first_look.find_rotated()
         self._identified = True
         self._follower.scan(self._watch)
         beside = [*self._follower.paths, *self._situation.links]

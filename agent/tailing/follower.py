@@ -82,17 +82,6 @@ class Follower:
         """Look at the paths that something was found out about."""
         self._tracker.check(self._situation.take_recheck())
 
-    def sizes(self) -> dict[tuple[int, int], int]:
-        """Of the files that exist now, by device and inode."""
-        sizes = {}
-        for path in self._discovery.walk().files:
-            try:
-                status = os.stat(path)
-            except OSError:
-                continue
-            sizes[(status.st_dev, status.st_ino)] = status.st_size
-        return sizes
-
     def _meant(self, changed: set[str]) -> list[str]:
         """The watched paths among those that changed, also through links."""
         meant: dict[str, None] = {}

@@ -84,7 +84,7 @@ class Recovery:
                 continue
             for inode, name in beside.items():
                 if known is not None and inode in known:
-                    self._recognise(os.path.join(directory, name))
+                    self.recognise(os.path.join(directory, name))
 
     def _stream(self, saved: StreamState, nonce: int) -> Stream:
         home = names.decode(saved.home)
@@ -151,25 +151,26 @@ class Recovery:
         at_home = (status.st_dev, status.st_ino) == stream.key
         return at_home and status.st_size == stream.size and status.st_mtime_ns == stream.mtime_ns
 
-    def _recognise(self, path: str) -> None:
-        """If `path` is a known stream with something left to read, it is one again."""
+    def recognise(self, path: str) -> bool:
+        """Whether `path` is a known stream; if it has something left to read, it is one again."""
         try:
             opened = open_regular(path)
         except OSError as error:
             self._situation.complain(path, error)
-            return
+            return False
         if opened is None:
-            return
+            return False
         fd, status = opened
         taken = self._take(fd, status)
         if taken is None or taken[1] == status.st_size:
             os.close(fd)
-            return
+            return taken is not None
         identity, position = taken
         head = os.pread(fd, FINGERPRINT_BYTES, 0)
-        stream = self._newcomers.add(identity, self._home_of(path), status, head, position, path)
+        stream = self._newcomers.add(identity, self.home_of(path) or path, status, head, position, path)
         self._handles.put(stream, fd)
         self._newcomers.away_since(stream, status)
+        return True
 
     def _take(self, fd: int, status: os.stat_result) -> tuple[StreamId, int] | None:
         key, known = (status.st_dev, status.st_ino), self._tracker.known
@@ -182,12 +183,12 @@ class Recovery:
             return None
         return known.take(status.st_ino, head, status.st_size)
 
-    def _home_of(self, path: str) -> str:
-        """The watched path that `path` was rotated away from."""
+    def home_of(self, path: str) -> str | None:
+        """The watched path that `path` was rotated away from, by its name."""
         for home in names.homes_of(path):
             if self._discovery.matches(home) and names.is_rotated(home, path, separated=True):
                 return home
-        return path
+        return None
 
 
 def _key(path: str) -> tuple[int, int] | None:

@@ -114,10 +114,6 @@ def test_owner_paused_at_any_moment_stores_nothing_that_its_successor_stores(clu
     assert_drains_clean(cluster, busy.lines)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="tail without state looks at no file before the first welcome: what is rotated by then is missed",
-)
 def test_file_rotated_before_any_collector_was_there_is_stored_too(cluster, busy):
     c1 = cluster.collector("c1", "roll=300ms")
     agent = cluster.agent("a1", tail(cluster), c1)

@@ -34,8 +34,7 @@ def name_of(path: str) -> str:
 def check_request(ops: Sequence[Op]) -> None:
     """Raises PermanentError when the request is larger than a store takes, ValueError when it makes no sense.
 
-    The limit is on the whole request, paths included, because that is what ZooKeeper's limit is on: what
-    works with the embedded store works with an ensemble.
+    The limit is on the whole request, paths included, because that is what ZooKeeper's limit is on.
     """
     size = 0
     for op in ops:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-VALUE_BYTES_MAX = 900 * 1024  # ZooKeeper refuses more than 1 MiB (jute.maxbuffer) in one request
+# What one request may carry: some 300,000 streams of one sender, or as many open files of one sink as that. An ensemble of
+# ZooKeeper servers takes 1 MiB (jute.maxbuffer): claims and tokens have to be split before there is a store on one.
+VALUE_BYTES_MAX = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)

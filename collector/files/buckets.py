@@ -7,6 +7,7 @@ hidden name (the sink keeps its own files in one). Components that expand to not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -153,6 +154,13 @@ def _directory_faults(directory: str, components: list[tuple[Piece, ...]]) -> li
     faults = []
     if any(".." in (piece.text for piece in part if isinstance(piece, Literal)) for part in components):
         faults.append(f"directory {directory!r} contains '..': write the directory that is meant")
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", directory)
+    if scheme is not None and not directory.startswith(_SCHEME):
+        faults.append(
+            f"directory {directory!r}: the file sink writes to local disks, not to {scheme[0]}; write a path"
+        )
+    if directory.startswith("~"):
+        faults.append(f"directory {directory!r}: '~' is not expanded; write the whole path")
     if "\0" in directory:
         faults.append(f"directory {directory!r} contains a NUL character")
     if any(

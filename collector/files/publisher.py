@@ -148,8 +148,8 @@ def missing(layout: Layout, file: FileState) -> str:
     """What to say when a committed file is nowhere."""
     return (
         f"{layout.temporary(file)} is missing, and {layout.final(file)} was never published: "
-        f"{file.events} committed events ({file.length_bytes} bytes) are gone. Somebody deleted the file: restore it, "
-        "or decommission the sink to give the events up"
+        f"{file.events} committed events ({file.length_bytes} bytes) are gone. Somebody deleted the file: restore "
+        "it from a backup, or give the sink another directory and its events up"
     )
 
 

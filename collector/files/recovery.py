@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
+
+import structlog
 
 from collector.files import disk, names
 from collector.files.layout import Layout
 from collector.files.publisher import missing
 from collector.files.token import FileState, Token
 from qanat.errors import CorruptError
+
+_log = structlog.get_logger()
 
 
 def recover(layout: Layout, token: Token) -> None:
@@ -48,7 +53,7 @@ def _damage(layout: Layout, file: FileState, announced: set[str] | None) -> str 
     if found.st_size < file.length_bytes:
         return (
             f"{path} has {found.st_size} bytes, but {file.length_bytes} were committed: somebody truncated it. "
-            "Restore the file, or decommission the sink to give the events up"
+            "Restore the file from a backup; nothing else is touched until then"
         )
     return None
 
@@ -56,6 +61,31 @@ def _damage(layout: Layout, file: FileState, announced: set[str] | None) -> str 
 def _cut(path: Path, length_bytes: int) -> None:
     if os.path.lexists(path) and path.stat().st_size > length_bytes:
         os.truncate(path, length_bytes)
+
+
+def set_strays_aside(layout: Layout) -> None:
+    """For a start at which no commit is known. Either there was none, or the store that knew is lost: then unfinished files may
+    be the only copy of acknowledged events, and are kept where nobody mistakes them for stored ones. *Blocking*. Raises
+    RetryableError."""
+    with disk.explained("setting files aside in", layout.work):
+        _set_aside(layout)
+
+
+def _set_aside(layout: Layout) -> None:
+    written = [name for name in sorted(layout.own_names()) if (layout.work / name).stat().st_size > 0]
+    if written:
+        aside = layout.work / f"set-aside-{time.time_ns()}"
+        aside.mkdir()
+        for name in written:
+            (layout.work / name).rename(aside / name)
+        disk.sync_directory(layout.work)
+        _log.warning(
+            "uncommitted_files_set_aside",
+            directory=str(aside),
+            files=len(written),
+            reason="the coordination store knows no commit of this sink. If the store was lost, they have events that agents "
+            "will not send again; otherwise remove them",
+        )
 
 
 def _remove_strays(layout: Layout, token: Token) -> None:

@@ -93,7 +93,7 @@ class Reader:
     def _damaged(self, why: str) -> CorruptError:
         return CorruptError(
             f"staging file {self._path} is damaged at byte {self.offset}: {why}. Committed events from there on are "
-            "lost; restore the file, or move it away and decommission the sink"
+            "lost unless you restore the file from a backup"
         )
 
     def size(self) -> int:

@@ -25,7 +25,7 @@ from collector.files.buckets import Buckets, parse_buckets
 from collector.files.escapes import zone
 from collector.files.layout import Layout
 from collector.files.publisher import Publisher
-from collector.files.recovery import recover
+from collector.files.recovery import recover, set_strays_aside
 from collector.files.rolling import Rolling
 from collector.files.token import Token
 from collector.files.writer import Cut, Writer
@@ -97,6 +97,8 @@ class File(Sink):
         when committed data is missing; ConfigError when the token is of another directory."""
         self._layout.create()
         self._lock.acquire()
+        if token is None:
+            set_strays_aside(self._layout)
         self._recover(token)
 
     def append(self, batch: Batch) -> None:

@@ -232,3 +232,13 @@ def test_more_directories_are_published_at_once_than_descriptors_are_left(tmp_pa
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     driver.sink.close()
     assert len(driver.stored()) == 60
+
+
+def test_unfinished_files_are_kept_when_the_store_has_lost_the_commit(driver: Driver) -> None:
+    driver.sink.close()
+    again = Driver(driver.root)  # without a token: nothing is known to be committed
+    again.open()
+    again.sink.close()
+    kept = [path for path in driver.root.rglob("*.tmp") if path.parent.name.startswith("set-aside-")]
+    assert [path.read_bytes() for path in kept] == [b"1\n"]
+    assert again.final_files() == []

@@ -8,6 +8,7 @@ A component is one line of a distribution's metadata, ours as well as a third pa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from importlib import metadata
 from typing import Any, TypeVar
@@ -32,7 +33,13 @@ def names(group: str) -> list[str]:
 
 def entries(group: str) -> Iterable[metadata.EntryPoint]:
     """The entry points of a group."""
-    return metadata.entry_points(group=group)
+    return _all_entries().select(group=group)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _all_entries() -> Any:
+    """Read once: each reading opens the metadata of every installed distribution, some milliseconds."""
+    return metadata.entry_points()
 
 
 def source(name: str) -> type[Source]:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 T = TypeVar("T")
@@ -36,6 +37,13 @@ settings.register_profile(
     "thorough", max_examples=2000, deadline=None, print_blob=True, suppress_health_check=_TOO_SLOW
 )
 settings.load_profile(os.environ.get("QANAT_HYPOTHESIS", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def _default_logging() -> Iterator[None]:
+    """A test that runs a command line sets up logging to a stream that is closed with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

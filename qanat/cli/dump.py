@@ -52,9 +52,13 @@ def command(source: str, as_json: bool, count: int | None, follow: bool) -> None
     """
     with _opened(source) as opened:
         printer = _Printer(sys.stdout.buffer, as_json, count)
+        found = False
         for batch in _batches(opened, follow):
+            found = True
             if not printer.print(batch):
                 break
+        if not found:
+            click.echo(f"qanat: {source} has nothing to read: no event, or nothing that it matches", err=True)
 
 
 @contextlib.contextmanager

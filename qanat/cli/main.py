@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -170,6 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReaderGoneError:
         _silence_stdout()
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _silence_stdout()
+        click.echo(f"qanat: the output could not be written: {error}; make room and run it again", err=True)
+        return EXIT_TEMPORARY
     except QanatError as error:
         if options.debug:
             traceback.print_exc()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -173,12 +174,20 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
             loop.add_signal_handler(number, on_signal)
         await main(stop)
 
+    _allow_open_files()
     keep_buffers()
     try:
         asyncio.run(run())
     except BaseExceptionGroup as group:  # of the program's task group
         errors = list(_leaves(group))
         raise next((error for error in errors if isinstance(error, QanatError)), errors[0]) from group
+
+
+def _allow_open_files() -> None:
+    """As many descriptors as the host lets us have: the soft limit is 1024 for the sake of select(), which nobody uses here."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

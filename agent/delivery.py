@@ -7,9 +7,10 @@ before any read that is asked for after it, and what is persisted is persisted b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import groupby
 from typing import Any, TypeVar
 
 import grpc
@@ -185,16 +186,24 @@ class Delivery:
     # The core.
 
     def _handle(self, event: m.Event) -> None:
-        for command in self.core.handle(event):
-            self._do(command)
+        for kind, commands in groupby(self.core.handle(event), type):
+            if kind is m.Seek:  # ten thousand files are one call, not as many
+                self._tell(self._seek, list(commands))
+                continue
+            for command in commands:
+                self._do(command)
         self._go.set()
+
+    def _seek(self, seeks: Iterable[m.Command]) -> None:
+        """On the source's thread."""
+        for seek in seeks:
+            assert isinstance(seek, m.Seek)
+            self._source.seek(seek.stream, seek.position)
 
     def _do(self, command: m.Command) -> None:
         match command:
             case m.SendRead():
                 self._send_read()
-            case m.Seek():
-                self._tell(self._source.seek, command.stream, command.position)
             case m.Acknowledge():
                 self._tell(self._source.acknowledge, command.positions)
             case m.Recover():

@@ -101,7 +101,7 @@ class Tail(Source):
         self._handles = handles = Handles(config.open_files, listings)
         self._registry = registry = Registry(handles)
         discovery = Discovery(config.paths, config.exclude)
-        self._newcomers = newcomers = Newcomers(context, registry, handles, situation)
+        self._newcomers = newcomers = Newcomers(context, registry, handles, listings, situation)
         copies = Copies(registry, handles, listings, situation, tombs)
         self._endings = endings = Endings(context, registry, handles, situation, copies, tombs)
         missed = Missed(
@@ -236,6 +236,7 @@ class Tail(Source):
         if not self._can_tell or (self._situation.appeared and not self._saver.try_save()):
             return []
         news, self._situation.news = self._situation.news, []
+        self._newcomers.sum_up()
         for event in news:
             stream = self._registry.get(event.stream)
             if stream is not None and isinstance(event, StreamFinished):

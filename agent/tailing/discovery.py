@@ -119,7 +119,8 @@ class Discovery:
 
     def __init__(self, paths: Sequence[str], exclude: Iterable[str]) -> None:
         self._patterns = [Pattern(path) for path in paths]
-        self._exclude = [re.compile(_name_regex(name), re.DOTALL) for name in exclude]
+        # One expression for all; of no name, it matches none.
+        self._exclude = re.compile("|".join(f"(?:{_name_regex(name)})" for name in exclude), re.DOTALL)
         self._literals = {pattern.text for pattern in self._patterns if not pattern.magic}
 
     def matches(self, path: str) -> bool:
@@ -141,5 +142,4 @@ class Discovery:
 
     def excludes(self, path: str) -> bool:
         """Whether globs leave out a file of this name."""
-        name = os.path.basename(path)
-        return any(pattern.fullmatch(name) for pattern in self._exclude)
+        return self._exclude.fullmatch(os.path.basename(path)) is not None

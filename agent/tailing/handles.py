@@ -32,11 +32,13 @@ class Listings:
     def __init__(self) -> None:
         self._names: dict[str, dict[int, str]] = {}
         self._sorted: dict[str, list[str]] = {}
+        self._real: dict[str, str] = {}
 
     def clear(self) -> None:
         """Forget: directories may have changed."""
         self._names.clear()
         self._sorted.clear()
+        self._real.clear()
 
     def names(self, directory: str) -> dict[int, str]:
         """Inode to name of what is in `directory`; empty when that does not exist. Raises OSError otherwise: a directory
@@ -50,6 +52,16 @@ class Listings:
                 names = {}
             self._names[directory] = names
         return names
+
+    def real(self, path: str) -> str:
+        """The path without links; `os.path.realpath` would look at every directory for every file."""
+        directory, base = os.path.split(path)
+        real = self._real.get(directory)
+        if real is None:
+            real = self._real[directory] = os.path.realpath(directory)
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        return path if real == directory else os.path.join(real, base)
 
     def family(self, path: str) -> list[str]:
         """Paths that begin like `path` up to its extension, in order. Raises OSError."""

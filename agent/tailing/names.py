@@ -33,12 +33,12 @@ def is_related(home: str, path: str) -> bool:
 
 def homes_of(path: str) -> Iterator[str]:
     """Every name that `path` may be related to."""
-    directory, base = os.path.split(path)
-    _, extension = os.path.splitext(base)
-    for cut in range(len(base) - 1, 0, -1):
-        yield os.path.join(directory, base[:cut])
-        if extension and len(extension) + cut < len(base):
-            yield os.path.join(directory, base[:cut] + extension)
+    base = path.rfind("/") + 1
+    _, extension = os.path.splitext(path)
+    for cut in range(len(path) - 1, base, -1):
+        yield path[:cut]
+        if extension and len(extension) + cut < len(path):
+            yield path[:cut] + extension
 
 
 def display(path: str) -> str:

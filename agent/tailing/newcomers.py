@@ -7,7 +7,7 @@ import os
 import structlog
 
 from agent.tailing import names
-from agent.tailing.handles import Handles, open_regular
+from agent.tailing.handles import Handles, Listings, open_regular
 from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, StreamId
 from agent.tailing.registry import Registry
 from agent.tailing.situation import Situation
@@ -16,16 +16,29 @@ from qanat.component import Context
 
 _log = structlog.get_logger()
 
+# Each with a line of its own in the log; a first look at a host with ten thousand files is one line more, not 2 MB.
+_LOGGED_MAX = 100
+
 
 class Newcomers:
     """Makes streams of files. `nonce_max`: the largest nonce that was ever seen."""
 
-    def __init__(self, context: Context, registry: Registry, handles: Handles, situation: Situation) -> None:
+    def __init__(
+        self,
+        context: Context,
+        registry: Registry,
+        handles: Handles,
+        listings: Listings,
+        situation: Situation,
+    ) -> None:
         self._context = context
         self._registry = registry
         self._handles = handles
+        self._listings = listings
         self._situation = situation
         self.nonce_max = 0
+        self._found = 0  # since `sum_up`
+        self._log = _log
 
     def new_id(self, inode: int, head: bytes) -> StreamId:
         """A stream id that is larger than all before."""
@@ -55,22 +68,30 @@ class Newcomers:
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
             grown_at_s=self._context.clock.monotonic_s(),
-            where=os.path.realpath(
-                path or home
-            ),  # what a link points to, to find it when the link is switched
+            # What a link points to, to find it when the link is switched.
+            where=self._listings.real(path or home),
             high=position,
         )
         self._registry.add(stream)
         self._situation.report(stream)
         self._situation.changed = self._situation.appeared = True
-        _log.info(
+        if self._found == 0:
+            self._log = _log.bind()  # resolving the lazy logger costs more than a line that is not written
+        self._found += 1
+        (self._log.info if self._found <= _LOGGED_MAX else self._log.debug)(
             "stream_found",
             stream=stream.id,
-            path=names.display(path or home),
+            path=stream.attributes["file"] if path is None else names.display(path),
             position=position,
             size_bytes=stream.size,
         )
         return stream
+
+    def sum_up(self) -> None:
+        """They were told: log how many there were, if there were more than are logged one by one."""
+        if self._found > _LOGGED_MAX:
+            _log.info("streams_found", streams=self._found, logged=_LOGGED_MAX, rest="at level debug")
+        self._found = 0
 
     def add_away(self, path: str, home: str, *, start: int = 0) -> Stream | None:
         """The file at `path` as a stream that was at `home` before; None when there is nothing in it.

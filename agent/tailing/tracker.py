@@ -196,7 +196,7 @@ class Tracker:
             self._situation.complain(path, error)
 
     def _arrived_as(self, stream: Stream, path: str) -> bool:
-        stream.where = os.path.realpath(path)
+        stream.where = self._listings.real(path)
         status = os.stat(path)
         return status.st_size >= stream.size and self.verify(stream)
 
@@ -204,7 +204,7 @@ class Tracker:
         self._situation.here[path] = stream
         stream.at.add(path)
         if stream.where is None:
-            stream.where = os.path.realpath(path)
+            stream.where = self._listings.real(path)
         if path == stream.home:
             stream.left_home_s = None
             stream.settled = False

@@ -116,8 +116,9 @@ def _json(report: Report) -> str:
 
 def _text(report: Report) -> str:
     rate = f", {report.events / report.seconds:,.0f} events/s" if report.seconds else ""
+    numbers = f", numbers {report.first} to {report.last}" if report.events else ""
     lines = [
-        f"{report.events:,} events of {report.streams:,} stream(s), numbers {report.first} to {report.last}",
+        f"{report.events:,} events of {report.streams:,} stream(s){numbers}",
         f"{report.files:,} files, {report.bytes:,} bytes, read in {report.seconds} s{rate}",
         f"lost {report.lost:,}, doubled {report.doubled:,}, reordered {report.reordered:,}, "
         f"unexpected {report.unexpected:,}, unmatched lines {report.unmatched:,}",

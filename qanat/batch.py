@@ -40,7 +40,8 @@ class Batch:
     `timestamp_ns`: when the source read it, ns since 1970 UTC; the timestamp of events that have none of their own.
     `attributes`: hold for all events (`host`, `file`, ...).
     In LINES form the position of an event is `start` plus its offset in the payload, so a source that shortens an
-    event (oversize policy) ends the batch there.
+    event (oversize policy) ends the batch there; or, when the range is as long as `count`, `start` plus its number (a
+    channel's streams; where both would do, lines of one byte, they agree).
     """
 
     stream: str

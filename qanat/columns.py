@@ -41,7 +41,7 @@ def to_columns(batch: Batch) -> Batch:
             f"stream {batch.stream!r} at {batch.start}: the batch says {batch.count} events, "
             f"its payload holds {len(bodies)} lines"
         )
-    columns = pa.RecordBatch.from_arrays([bodies, _positions(bodies, batch.start)], schema=REQUIRED)
+    columns = pa.RecordBatch.from_arrays([bodies, _positions(batch, bodies)], schema=REQUIRED)
     return replace(batch, form=PayloadForm.COLUMNS, payload=columns)
 
 
@@ -56,7 +56,7 @@ def to_lines(batch: Batch) -> Batch:
         raise ValueError(
             f"stream {batch.stream!r} at {batch.start}: a body contains a line end, LINES can't carry it"
         )
-    if not _positions(batch.payload.column(BODY), batch.start).equals(batch.payload.column(POSITION)):
+    if not _positions(batch, batch.payload.column(BODY)).equals(batch.payload.column(POSITION)):
         raise ValueError(
             f"stream {batch.stream!r} at {batch.start}: positions are not those of consecutive lines, "
             "LINES can't carry them"
@@ -87,10 +87,21 @@ def concat(batches: Sequence[Batch]) -> Batch:
                 f"batches can't be joined: {before.stream!r} up to {before.end}, then {after.stream!r} from {after.start}"
             )
     whole = replace(first, end=batches[-1].end, count=sum(batch.count for batch in batches))
-    if all(_is_lines(batch) for batch in batches) and all(_is_gapless(batch) for batch in batches[:-1]):
+    lines = all(_is_lines(batch) for batch in batches)
+    if lines and (all(map(_is_numbered, batches)) or all(map(_is_gapless, batches[:-1]))):
         return replace(whole, payload=b"".join(bytes(batch.payload) for batch in batches))
     parts = [to_columns(batch).payload for batch in batches]
     return replace(whole, form=PayloadForm.COLUMNS, payload=_concat_columns(parts))
+
+
+def numbered(batch: Batch, stream: str, start: int) -> Batch:
+    """The same events in another stream, where they have the numbers `start`, `start + 1`, ... as positions."""
+    end = start + batch.count
+    if isinstance(batch.payload, bytes):
+        return replace(batch, stream=stream, start=start, end=end)
+    column = batch.payload.schema.get_field_index(POSITION)
+    payload = batch.payload.set_column(column, REQUIRED.field(POSITION), _numbers(start, batch.count))
+    return replace(batch, stream=stream, start=start, end=end, payload=payload)
 
 
 def slice_positions(batch: Batch, start: int, end: int) -> Batch:
@@ -155,15 +166,26 @@ def _split(payload: bytes) -> pa.Array:
     return lines.slice(0, len(lines) - 1)  # what follows the last line end: nothing
 
 
-def _positions(bodies: pa.Array, start: int) -> pa.Array:
-    """Positions of consecutive lines, the first of which begins at `start`."""
+def _positions(batch: Batch, bodies: pa.Array) -> pa.Array:
+    """Positions of the lines of a batch: offsets, or numbers."""
+    if _is_numbered(batch):
+        return _numbers(batch.start, len(bodies))
     sizes = pc.add(pc.binary_length(bodies).cast(pa.int64()), 1)
     offsets = pc.subtract(pc.cumulative_sum(sizes), sizes)
-    return pc.add(offsets, pa.scalar(start, pa.int64())).cast(pa.uint64())
+    return pc.add(offsets, pa.scalar(batch.start, pa.int64())).cast(pa.uint64())
+
+
+def _numbers(start: int, count: int) -> pa.Array:
+    ones = pa.repeat(pa.scalar(1, pa.int64()), count)
+    return pc.cumulative_sum(ones, start=start - 1).cast(pa.uint64())
 
 
 def _slice_lines(batch: Batch, start: int, end: int) -> Batch:
     payload = bytes(batch.payload)
+    if _is_numbered(batch):
+        ends = pc.cumulative_sum(pc.add(pc.binary_length(_split(payload)).cast(pa.int64()), 1))
+        first, last = (ends[at - batch.start - 1].as_py() if at > batch.start else 0 for at in (start, end))
+        return replace(batch, start=start, end=end, count=end - start, payload=payload[first:last])
     first = min(start - batch.start, len(payload))
     # The range may go on behind the last line (a shortened event), or end before its line end (a last line without).
     last = len(payload) if end == batch.end else min(end - batch.start, len(payload))
@@ -192,6 +214,11 @@ def _column(part: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 def _is_lines(batch: Batch) -> bool:
     return batch.form is PayloadForm.LINES
+
+
+def _is_numbered(batch: Batch) -> bool:
+    """Whether a position is an event's number and not its offset; for lines of one byte it is both."""
+    return batch.end - batch.start == batch.count
 
 
 def _is_gapless(batch: Batch) -> bool:

@@ -7,15 +7,17 @@ SDK that blocks is welcome. Batches cross threads, events do not.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+import enum
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from qanat.batch import Batch
 from qanat.clock import Clock, SystemClock
+from qanat.config import Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,86 @@ class Source(Component):
     @abc.abstractmethod
     def close(self) -> None:
         """Save state, release everything. May be called at any time after the constructor; idempotent."""
+
+
+class Full(enum.Enum):
+    """What a channel does with a batch that it has no room for."""
+
+    BLOCK = "block"  # refuse it: the source waits, and so do those who write to it
+    DROP = "drop"  # drop it, and count its events
+
+
+class ChannelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What every channel can be told. A channel is full when either capacity is reached.
+
+    `capacity`: bytes of payload that may wait. `events`: events that may wait; 0 is no limit.
+    """
+
+    capacity: Bytes
+    events: Annotated[int, msgspec.Meta(ge=0)] = 0
+    full: Full = Full.BLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """One destination's place in a channel, by a name that stays the same over restarts.
+
+    `required`: a full channel waits for it. One that is not required loses its oldest events instead when it alone is in
+    the way of the others, and they are counted.
+    """
+
+    name: str
+    required: bool = True
+
+
+class Channel(Component):
+    """Where the events of a logical node wait between its source and its destinations.
+
+    It is to the source what a collector is: it takes contiguous batches, knows how far it has taken each of the source's
+    streams, and says up to where it will not lose them. To its destinations it is a source: one stream of its own, in
+    which its events are numbered (`columns.numbered`), so that a batch of it covers `count` positions. Events that a
+    destination asks for and that are gone (dropped for a cursor that was in the way; acked on receipt by a collector that
+    then crashed) come as a batch without events over their positions, and are counted: a stream has no holes.
+
+    *Thread*: `open`, `put`, `forget`, `close` belong to the thread that feeds it; each reader has a thread of its own.
+    Life: `open`, then `reader` once for each cursor, then anything, then `close` of the readers, then of the channel.
+    """
+
+    @abc.abstractmethod
+    def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:
+        """Recover. Gives how far each of the source's streams was taken; the source goes on from there.
+
+        Cursors that are not named any more are forgotten; a new one starts with the oldest event there is.
+        Raises ConfigError when the configuration can't work on this host."""
+
+    @abc.abstractmethod
+    def put(self, batch: Batch) -> bool:
+        """Take a batch whose `start` is where its stream's last one ended; False when there is no room (`Full.BLOCK`).
+
+        What starts before is dropped as taken already. Raises RetryableError when it can't be stored now (disk full):
+        the batch was not taken."""
+
+    @abc.abstractmethod
+    def wait_for_room(self, timeout_s: float) -> None:
+        """*Blocking* until there may be room for what the last `put` refused, or the time is over."""
+
+    @abc.abstractmethod
+    def accepted(self) -> Mapping[str, int]:
+        """How far each of the source's streams is safe in the channel, as safe as this channel makes it: the source may
+        be told. Only what moved since the last call."""
+
+    @abc.abstractmethod
+    def forget(self, streams: Sequence[str]) -> None:
+        """These streams of the source were taken to their end and will never come again. Durable with the next put."""
+
+    @abc.abstractmethod
+    def reader(self, cursor: str) -> Source:
+        """The channel's stream, read for one destination; `acknowledge` moves its cursor. Its other methods are as a source's;
+        it can be opened and closed again."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Make durable what this channel promises to keep, release everything. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import Any, TypeVar
 
-from qanat.component import AgentSink, CollectorSource, Component, Sink, Source
+from qanat.component import AgentSink, Channel, CollectorSource, Component, Sink, Source
 from qanat.errors import ConfigError
 from qanat.flow.faults import did_you_mean
 
 SOURCES = "qanat.sources"
+CHANNELS = "qanat.channels"
 SINKS = "qanat.sinks"
 AGENT_SINKS = "qanat.agent_sinks"
 COLLECTOR_SOURCES = "qanat.collector_sources"
@@ -45,6 +46,11 @@ def _all_entries() -> Any:
 def source(name: str) -> type[Source]:
     """The source that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
     return _component(SOURCES, "source", name, Source)  # type: ignore[type-abstract]
+
+
+def channel(name: str) -> type[Channel]:
+    """The channel that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
+    return _component(CHANNELS, "channel", name, Channel)  # type: ignore[type-abstract]
 
 
 def sink(name: str) -> type[Sink]:

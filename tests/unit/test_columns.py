@@ -40,6 +40,21 @@ def test_to_columns_keeps_every_byte_and_position_and_to_lines_gives_the_payload
     assert columns.to_lines(converted) == batch
 
 
+@given(LINES, st.integers(0, 1 << 61), st.data())
+def test_numbered_events_keep_their_numbers_through_conversion_slicing_and_joining(lines, start, data):
+    batch = columns.numbered(batch_of(lines, 77), "channel", start)
+    assert (batch.stream, batch.start, batch.end) == ("channel", start, start + len(lines))
+    converted = columns.to_columns(batch)
+    assert bodies(converted) == lines
+    assert converted.payload.column("position").to_pylist() == list(range(start, batch.end))
+    assert columns.numbered(columns.to_columns(batch_of(lines, 77)), "channel", start) == converted
+    assert columns.to_lines(converted) == batch
+    cut = start + data.draw(st.integers(0, len(lines)))
+    parts = [columns.slice_positions(batch, *bounds) for bounds in ((start, cut), (cut, batch.end))]
+    assert [part.count for part in parts] == [cut - start, batch.end - cut]
+    assert columns.concat(parts) == batch
+
+
 @given(st.lists(st.binary(max_size=20), max_size=20))
 def test_join_bodies_ends_each_body_in_a_line_end(values):
     rows = pa.record_batch(

@@ -138,7 +138,12 @@ class Ingest:
                         "hello_refused", peer=connection.peer, protocol=hello.protocol, sender=hello.sender
                     )
                     return False
-                self._handle(HelloReceived(number, hello.sender, hello.instance, hello.instance_epoch), None)
+                self._handle(
+                    HelloReceived(
+                        number, hello.sender, hello.instance, hello.instance_epoch, hello.ack_on_receipt
+                    ),
+                    None,
+                )
             case "open":
                 self._handle(OpenReceived(number, dict(message.open.positions)), None)
             case "retire":

@@ -18,6 +18,9 @@ T = TypeVar("T")
 Asking = Generator[Step, Any, T]
 
 RETRY_S_MAX = 30.0  # the longest pause between attempts at a store or a disk in trouble
+COMMIT_WAIT_S = (
+    0.05  # a fraction of a commit interval: how often a release looks whether the last commit is done
+)
 CONFLICT_RETRY_S_MAX = 0.5  # somebody else changed the claim: read again soon
 
 
@@ -164,6 +167,7 @@ class Claims:
             newer = (hello.instance, instance_epoch) if held.instance != hello.instance else None
             self._state.cut_off(held, "the sender has a newer connection", newer)
         held.instance, held.instance_epoch = hello.instance, instance_epoch
+        held.ack_on_receipt = hello.ack_on_receipt
         held.rewinding.clear()
         if wanted.lost:
             return
@@ -176,8 +180,11 @@ class Claims:
     def release(self, held: Held) -> Procedure:
         """Give the claim of a drained sender up, so that the next sink takes it without fencing this one."""
         attempt = 0
-        while self._state.held.get(held.sender) is held and held.is_committed:
+        while self._state.held.get(held.sender) is held and (held.is_committed or held.ack_on_receipt):
             held.releasing = True
+            if not held.is_committed:  # acked on receipt, and not stored yet
+                yield Wait(COMMIT_WAIT_S)
+                continue
             try:
                 yield from self.release_once(held)
                 break

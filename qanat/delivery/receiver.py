@@ -43,6 +43,7 @@ from qanat.delivery.receiver_messages import (
     Perform,
     ReleaseReceived,
     RetireReceived,
+    SendAck,
     SendOpened,
     Start,
     StepDone,
@@ -50,6 +51,10 @@ from qanat.delivery.receiver_messages import (
 )
 from qanat.delivery.state import Held, Phase, SinkState
 from qanat.delivery.steps import Procedure, Wait
+
+# Commits' worth of data that may be acked on receipt and not yet be committed. While the store or the disk is away the
+# rest waits for its commit, and its sender with it: what an abort loses stays bounded.
+RECEIPT_COMMITS_MAX = 4
 
 
 @dataclass(slots=True)
@@ -143,6 +148,8 @@ class ReceiverCore:
         held.rewinding.discard(event.stream)
         self.state.open_bytes += event.payload_bytes
         self.state.out.append(Append())
+        if held.ack_on_receipt and self.state.open_bytes < RECEIPT_COMMITS_MAX * self._commit_bytes:
+            self.state.out.append(SendAck(event.connection, {event.stream: event.end}))
         if self.state.open_bytes >= self._commit_bytes:
             self._hurry()
 

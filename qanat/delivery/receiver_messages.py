@@ -33,6 +33,7 @@ class HelloReceived:
     sender: str
     instance: str
     instance_epoch: int
+    ack_on_receipt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

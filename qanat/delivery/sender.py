@@ -78,14 +78,20 @@ class _Stream:
 
 
 class SenderCore:
-    """One sender's protocol state. `destinations` is the chain, preferred first."""
+    """One sender's protocol state. `destinations` is the chain, preferred first.
 
-    def __init__(self, sender: str, instance: str, destinations: tuple[str, ...]) -> None:
+    `ack_on_receipt`: batches are acked when a collector has them, before they are in storage (levels DFO and BE).
+    """
+
+    def __init__(
+        self, sender: str, instance: str, destinations: tuple[str, ...], *, ack_on_receipt: bool = False
+    ) -> None:
         if not destinations:
             raise ValueError(f"sender {sender!r} has no destination")
         self.sender = sender
         self.instance = instance
         self.destinations = destinations
+        self.ack_on_receipt = ack_on_receipt
         self.phase = Phase.BACKOFF
         self.destination = 0
         self.inflight_bytes = 0
@@ -146,7 +152,15 @@ class SenderCore:
             return []  # an echo of a connection that was given up
         match event:
             case Connected():
-                return [SendHello(event.connection, self.sender, self.instance, self._instance_epoch)]
+                return [
+                    SendHello(
+                        event.connection,
+                        self.sender,
+                        self.instance,
+                        self._instance_epoch,
+                        self.ack_on_receipt,
+                    )
+                ]
             case Welcomed():
                 return self._on_welcome(event)
             case OpenedAt():

@@ -143,6 +143,7 @@ class SendHello:
     sender: str
     instance: str
     instance_epoch: int
+    ack_on_receipt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

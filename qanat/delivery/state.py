@@ -28,7 +28,7 @@ class Held:
     `base`: the claim's, as stored. `committed`: where each stream stands in storage, by the claim's base, our record, or,
     for a stream that neither knows, the sender's proposal. `next`: what was received beyond, for streams that were
     opened. `retired`: streams to forget.
-    `version`: of the claim's znode.
+    `version`: of the claim's znode. `ack_on_receipt`: its sender wants to know what was received, not what is stored.
     """
 
     sender: str
@@ -45,6 +45,7 @@ class Held:
     releasing: bool = (
         False  # takes no more batches: a commit must not move what the released claim has in its base
     )
+    ack_on_receipt: bool = False
 
     def retire(self, streams: tuple[str, ...]) -> None:
         """Forget these at the next commit, if all of them is in storage."""

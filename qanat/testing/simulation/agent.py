@@ -96,7 +96,13 @@ class Agent(Process):
         match command:
             case s.SendHello():
                 connection.up(
-                    r.HelloReceived(number, command.sender, command.instance, command.instance_epoch)
+                    r.HelloReceived(
+                        number,
+                        command.sender,
+                        command.instance,
+                        command.instance_epoch,
+                        command.ack_on_receipt,
+                    )
                 )
             case s.SendOpen():
                 connection.up(r.OpenReceived(number, dict(command.positions)))

@@ -47,16 +47,18 @@ class ToAgent(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., opened: _Optional[_Union[Opened, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., fenced: _Optional[_Union[Fenced, _Mapping]] = ..., released: _Optional[_Union[Released, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "sender", "instance", "instance_epoch")
+    __slots__ = ("protocol", "sender", "instance", "instance_epoch", "ack_on_receipt")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ACK_ON_RECEIPT_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     sender: str
     instance: str
     instance_epoch: int
-    def __init__(self, protocol: _Optional[int] = ..., sender: _Optional[str] = ..., instance: _Optional[str] = ..., instance_epoch: _Optional[int] = ...) -> None: ...
+    ack_on_receipt: bool
+    def __init__(self, protocol: _Optional[int] = ..., sender: _Optional[str] = ..., instance: _Optional[str] = ..., instance_epoch: _Optional[int] = ..., ack_on_receipt: _Optional[bool] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("instance_epoch", "claim_epoch", "committed", "window_bytes")

@@ -203,6 +203,44 @@ def test_receiver_rewinds_a_corrupt_batch(talk: Callable[..., Talk]) -> None:
     assert c1.batch(1, 0, 10, corrupt=True) == [SendRewind(1, {"s": 0})]
 
 
+def on_receipt(talk: Callable[..., Talk], hold: tuple[type[Step], ...] = ()) -> Talk:
+    c1 = talk(hold=hold)
+    c1.hear(HelloReceived(1, "web1", "i1", 0, ack_on_receipt=True))
+    c1.hear(OpenReceived(1, {"s": 0}))
+    c1.said()
+    return c1
+
+
+def test_receiver_acks_on_receipt_who_asked_for_it(talk: Callable[..., Talk]) -> None:
+    c1 = on_receipt(talk)
+    assert c1.batch(1, 0, 10) == [Append(), SendAck(1, {"s": 10})]
+    assert c1.batch(1, 20, 30) == [SendRewind(1, {"s": 10})]
+
+
+def test_receiver_stops_acking_on_receipt_while_commits_do_not_come_through(
+    talk: Callable[..., Talk],
+) -> None:
+    c1 = on_receipt(talk, hold=(SinkSync,))
+    c1.batch(1, 0, 1000)
+    c1.tick()  # a commit begins, and hangs
+    assert c1.batch(1, 1000, 4500) == [Append(), SendAck(1, {"s": 4500})]
+    assert c1.batch(1, 4500, 5100) == [Append()]
+    c1.let_go()
+    c1.tick()
+    assert SendAck(1, {"s": 5100}) in c1.said()
+
+
+def test_receiver_releases_what_it_acked_on_receipt_only_when_it_is_stored(talk: Callable[..., Talk]) -> None:
+    c1 = on_receipt(talk)
+    c1.batch(1, 0, 10)
+    c1.hear(ReleaseReceived(1))
+    assert c1.said() == []
+    c1.tick()
+    c1.tick()
+    assert SendReleased(1) in c1.said()
+    assert (c1.claim().owner, c1.claim().base) == ("", {"s": 10})
+
+
 def test_receiver_turns_away_who_sends_without_opening(talk: Callable[..., Talk]) -> None:
     c1 = talk()
     c1.welcome(1)

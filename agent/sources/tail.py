@@ -105,8 +105,9 @@ class Tail(Source):
         copies = Copies(registry, handles, listings, situation, tombs)
         self._endings = endings = Endings(context, registry, handles, situation, copies, tombs)
         missed = Missed(
-            discovery, registry, listings, situation, newcomers, copies, endings, tombs, context.clock
-        )
+            discovery, registry, handles, listings, situation, newcomers, copies, endings, tombs,
+            context.clock,
+        )  # fmt: skip
         late = Late(context, registry, listings, situation, newcomers, tombs)
         self._tracker = Tracker(
             context, registry, handles, listings, situation, newcomers, missed, copies, endings, late,

@@ -76,6 +76,22 @@ class Copies:
         """Whether the file at `path` was nothing but a copy when it was looked at last."""
         return path in self._waiting
 
+    def is_being_made(self, path: str, home: str) -> bool:
+        """Whether the file at `path` is nothing but the beginning of what is at `home`, which was not changed since.
+
+        Raises OSError."""
+        copy, original = open_regular(path), open_regular(home)
+        try:
+            return (
+                copy is not None
+                and original is not None
+                and copy[1].st_mtime_ns >= original[1].st_mtime_ns
+                and is_prefix(copy[0], copy[1].st_size, original[0])
+            )
+        finally:
+            for opened in filter(None, (copy, original)):
+                os.close(opened[0])
+
     def forget(self, stream: Stream) -> None:
         """The original is in storage: so is all that its copies have."""
         for path in [path for path, original in self._waiting.items() if original is stream]:

@@ -12,7 +12,7 @@ from agent.tailing.content import is_intact
 from agent.tailing.copies import Copies
 from agent.tailing.discovery import Discovery
 from agent.tailing.endings import Endings
-from agent.tailing.handles import Listings, open_regular
+from agent.tailing.handles import Handles, Listings, open_regular
 from agent.tailing.identity import FINGERPRINT_BYTES
 from agent.tailing.newcomers import Newcomers
 from agent.tailing.registry import Registry
@@ -28,6 +28,7 @@ class Missed:
         self,
         discovery: Discovery,
         registry: Registry,
+        handles: Handles,
         listings: Listings,
         situation: Situation,
         newcomers: Newcomers,
@@ -38,6 +39,7 @@ class Missed:
     ) -> None:
         self._discovery = discovery
         self._registry = registry
+        self._handles = handles
         self._listings = listings
         self._situation = situation
         self._newcomers = newcomers
@@ -48,17 +50,33 @@ class Missed:
 
     def find(self, home: str) -> None:
         """Add what was missed at `home`, oldest first; call it before what is there now is added."""
-        last = self._registry.latest(home)
-        if last is None:
+        self._part_from_cut(home)
+        seen_ns = self._registry.seen_ns(home)
+        if seen_ns is None:
             return
-        for _mtime_ns, path in sorted(self._candidates(home, last.mtime_ns)):
+        for _mtime_ns, path in sorted(self._candidates(home, seen_ns)):
             try:
-                stream = None if self._copies.has(path) else self._newcomers.add_away(path, home)
+                stream = None if self._is_copy(path, home) else self._newcomers.add_away(path, home)
             except OSError as error:
                 self._situation.complain(path, error)
                 continue
             if stream is not None:
                 stream.missed_s = self._clock.monotonic_s()
+                stream.seen_ns = seen_ns  # nobody saw it at home: others may have been there before it left
+
+    def _part_from_cut(self, home: str) -> None:
+        """What is known goes on in copies where it was cut, before they are taken for something that was missed."""
+        for stream in list(self._registry.at_home(home)):
+            try:
+                fd = None if stream.gone else self._handles.get(stream)
+                if fd is not None and not is_intact(stream, fd):
+                    self._endings.lose(stream, "truncated")
+            except OSError as error:
+                self._situation.complain(stream.where or home, error)
+
+    def _is_copy(self, path: str, home: str) -> bool:
+        """Whether a file is nothing but a copy that is being made of what is in place. Raises OSError."""
+        return self._copies.has(path) or self._copies.is_being_made(path, home)
 
     def _candidates(self, home: str, after_ns: int) -> Iterator[tuple[int, str]]:
         for path in self._listings.family(home):

@@ -68,6 +68,7 @@ class Newcomers:
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
             grown_at_s=self._context.clock.monotonic_s(),
+            seen_ns=status.st_mtime_ns,
             # What a link points to, to find it when the link is switched.
             where=self._listings.real(path or home),
             high=position,

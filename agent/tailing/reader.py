@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 
+from agent.tailing.content import is_intact
 from agent.tailing.dead_letters import DeadLetters
 from agent.tailing.handles import Handles
-from agent.tailing.identity import TAIL_BYTES
+from agent.tailing.identity import FINGERPRINT_BYTES, TAIL_BYTES
 from agent.tailing.stream import Stream
 from qanat import limits
 from qanat.batch import Batch, lines_batch
@@ -72,6 +73,8 @@ class Reader:
         fd = self._handles.get(stream)
         if fd is None:
             raise VanishedError
+        if not is_intact(stream, fd):  # before what is there now is taken for what was
+            raise ContentChangedError
         length = min(position, TAIL_BYTES)
         tail = os.pread(fd, length, position - length)
         if len(tail) < length:
@@ -88,6 +91,8 @@ class Reader:
         self._block = os.pread(fd, want + before, stream.cursor - before)
         got = len(self._block)
         if got < before or (stream.tail and not self._block.startswith(stream.tail)):
+            raise ContentChangedError
+        if stream.cursor == 0 and not stream.fingerprint.matches(os.pread(fd, FINGERPRINT_BYTES, 0)):
             raise ContentChangedError
         if stream.end is not None and got < want + before:
             raise ContentChangedError

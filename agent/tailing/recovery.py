@@ -61,8 +61,12 @@ class Recovery:
                 self._newcomers.nonce_max = max(self._newcomers.nonce_max, identity.nonce)
                 self._registry.add(self._stream(saved, identity.nonce))
         self._tombs.add(state.tombs)
+        self._registry.left.restore(home for home in state.homes if self._is_left(names.decode(home.path)))
         for home in self._registry.homes():
             self._find_missed(home)
+
+    def _is_left(self, home: str) -> bool:
+        return self._discovery.matches(home) and self._registry.latest(home) is None
 
     def finish_restore(self) -> None:
         """After the watched paths were looked at: find streams that are elsewhere now, and report all."""
@@ -101,6 +105,7 @@ class Recovery:
             size=saved.size,
             mtime_ns=saved.mtime_ns,
             grown_at_s=self._clock.monotonic_s(),
+            seen_ns=saved.mtime_ns if saved.seen_ns is None else saved.seen_ns,
             mark=Mark(saved.mark_position, saved.mark) if saved.mark else None,
             where=names.decode(saved.where) if saved.where is not None else None,
             high=saved.acked,
@@ -131,25 +136,20 @@ class Recovery:
         """Files that were at `home` between the last one that is known and the one that is there now."""
         last = self._registry.latest(home)
         try:
-            if last is None or self._is_untouched(last, home):
-                return
-            in_place = _key(home) == last.key
-            intact = self._tracker.verify(last)
-            if in_place and intact:
-                return
-            moved = not intact and last.end is None and self._endings.move_to_copy(last)
-            if not (in_place and moved):  # truncated in place, after it was copied: nothing was between
+            if last is None or not self._is_in_place(last, home):
                 self._missed.find(home)
         except OSError as error:
             self._situation.complain(home, error)
 
-    def _is_untouched(self, stream: Stream, home: str) -> bool:
+    def _is_in_place(self, stream: Stream, home: str) -> bool:
         try:
             status = os.stat(home)
         except FileNotFoundError:
             return False
-        at_home = (status.st_dev, status.st_ino) == stream.key
-        return at_home and status.st_size == stream.size and status.st_mtime_ns == stream.mtime_ns
+        if (status.st_dev, status.st_ino) != stream.key:
+            return False
+        is_untouched = status.st_size == stream.size and status.st_mtime_ns == stream.mtime_ns
+        return is_untouched or self._tracker.verify(stream)
 
     def recognise(self, path: str) -> bool:
         """Whether `path` is a known stream; if it has something left to read, it is one again."""
@@ -189,12 +189,3 @@ class Recovery:
             if self._discovery.matches(home) and names.is_rotated(home, path, separated=True):
                 return home
         return None
-
-
-def _key(path: str) -> tuple[int, int] | None:
-    """Device and inode of what is at `path`."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent.tailing.handles import Handles
+from agent.tailing.homes import Homes
 from agent.tailing.stream import Stream
 
 
 class Registry:
-    """Streams, the queue of those that may have something to read, and their predecessors at the same path."""
+    """Streams, the queue of those that may have something to read, and their predecessors at the same path.
+
+    `left`: homes without a stream, all of whose streams were forgotten."""
 
     def __init__(self, handles: Handles) -> None:
         self._handles = handles
@@ -18,6 +21,7 @@ class Registry:
         self._by_home: dict[str, list[Stream]] = {}
         self._stalled: set[Stream] = set()
         self.ready: dict[Stream, None] = {}  # in the order of their turns
+        self.left = Homes()
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._by_id.values())
@@ -43,8 +47,13 @@ class Registry:
         return self._by_home.get(home, [])
 
     def homes(self) -> list[str]:
-        """Every home."""
-        return list(self._by_home)
+        """Every home, also of streams that were forgotten."""
+        return [*self._by_home, *self.left]
+
+    def seen_ns(self, home: str) -> int | None:
+        """What was at `home` and changed before this (its mtime) is known; None when nothing is known of it."""
+        last = self.latest(home)
+        return self.left.seen_ns(home) if last is None else last.seen_ns
 
     def add(self, stream: Stream) -> None:
         """Add, in the order of nonces among the streams of its home."""
@@ -52,6 +61,7 @@ class Registry:
         self._by_inode[stream.key] = stream
         chain = self._by_home.setdefault(stream.home, [])
         chain.append(stream)
+        self.left.forget(stream.home)
         if len(chain) > 1:
             chain.sort(key=lambda member: member.nonce)
             self._link(chain)
@@ -75,6 +85,7 @@ class Registry:
         chain.remove(stream)
         if not chain:
             del self._by_home[stream.home]
+            self.left.remember(stream.home, stream.seen_ns)
         self._link(chain)
         for after in stream.succ:
             self.enqueue(after)

@@ -13,7 +13,7 @@ from agent.tailing import names
 from agent.tailing import state as state_file
 from agent.tailing.registry import Registry
 from agent.tailing.situation import Situation
-from agent.tailing.state import State, StreamState
+from agent.tailing.state import Home, State, StreamState
 from agent.tailing.stream import Stream
 from agent.tailing.tombs import Tombs
 from qanat.clock import Clock
@@ -28,7 +28,7 @@ _SHARE_MAX = 0.02
 _INTERVAL_S_MAX = 30.0
 
 _what_is_saved = attrgetter(
-    "acked", "high", "end", "size", "mtime_ns", "where", "fingerprint", "ino", "dev"
+    "acked", "high", "end", "size", "mtime_ns", "where", "fingerprint", "ino", "dev", "seen_ns"
 )  # ids and homes don't change
 
 
@@ -71,10 +71,15 @@ class Saver:
         self.failed = True
         began_s = time.perf_counter()
         streams = [_encode(stream) for stream in self._registry if not stream.gone]
-        state_file.save(self._directory, State(streams, self._tombs.saved()))
+        homes = [*map(_home, filter(attrgetter("gone"), self._registry)), *self._registry.left.saved()]
+        state_file.save(self._directory, State(streams, self._tombs.saved(), homes))
         took_s = time.perf_counter() - began_s
         self.due_s += min(took_s / _SHARE_MAX, _INTERVAL_S_MAX)
         self.failed = self._situation.changed = self._situation.appeared = False
+
+
+def _home(stream: Stream) -> Home:
+    return Home(names.encode(stream.home), stream.seen_ns)
 
 
 def _encode(stream: Stream) -> msgspec.Raw:
@@ -100,4 +105,5 @@ def _saved(stream: Stream) -> StreamState:
         mark_position=mark.position if mark is not None else 0,
         mark=mark.hash if mark is not None else "",
         end=stream.end,
+        seen_ns=stream.seen_ns,
     )

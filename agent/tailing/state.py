@@ -35,6 +35,7 @@ class StreamState(msgspec.Struct, frozen=True, array_like=True):
     mark_position: int
     mark: str
     end: int | None = None  # of one that will not grow: a copy, or read to its end
+    seen_ns: int | None = None  # of its file, when it was last seen at `home`; None in older state files
 
 
 class Tomb(msgspec.Struct, frozen=True, array_like=True):
@@ -49,11 +50,19 @@ class Tomb(msgspec.Struct, frozen=True, array_like=True):
     path: str = ""
 
 
+class Home(msgspec.Struct, frozen=True, array_like=True):
+    """A watched path without a stream: files of it that were changed before `seen_ns` are known."""
+
+    path: str
+    seen_ns: int
+
+
 class State(msgspec.Struct, frozen=True):
     """The content of the state file."""
 
     streams: Sequence[StreamState | msgspec.Raw] = ()  # raw: encoded before
     tombs: Sequence[Tomb] = ()
+    homes: Sequence[Home] = ()
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -61,6 +70,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
     streams: list[StreamState]
     tombs: list[Tomb]
+    homes: list[Home] = []
 
 
 def load(directory: Path) -> Loaded | None:

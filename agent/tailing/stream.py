@@ -31,6 +31,7 @@ class Stream:
     size: int  # bytes that exist, as far as known
     mtime_ns: int  # of the file, when it was last looked at
     grown_at_s: float  # monotonic
+    seen_ns: int  # its mtime when it was last seen at `home`: what is created there after it is not older
     mark: Mark | None = None  # from state: what was before the furthest read position of the last process
     where: str | None = None
     at: set[str] = field(default_factory=set)

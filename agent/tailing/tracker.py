@@ -87,12 +87,13 @@ class Tracker:
             stream = self._situation.here.get(path)
             if stream is not None:
                 if status is not None and (status.st_dev, status.st_ino) == stream.key:
-                    self.observe(stream, status)
+                    self._observe_at(path, stream, status)
                     continue
                 self._situation.leave(path, stream)
                 leavers[stream] = None
             last = self._registry.latest(path)
-            if last is not None and (status is None or (status.st_dev, status.st_ino) != last.key):
+            is_last = status is not None and last is not None and last.key == (status.st_dev, status.st_ino)
+            if not is_last and self._registry.seen_ns(path) is not None:
                 replaced.append(path)
             self._situation.follow_link(path)
             if status is not None:
@@ -125,6 +126,11 @@ class Tracker:
         stream.size = max(stream.size, status.st_size)
         stream.mtime_ns = status.st_mtime_ns
         self._registry.enqueue(stream)
+
+    def _observe_at(self, path: str, stream: Stream, status: os.stat_result) -> None:
+        self.observe(stream, status)
+        if path == stream.home and path in stream.at:
+            stream.seen_ns = status.st_mtime_ns
 
     def verify(self, stream: Stream) -> bool:
         """Whether the file still begins as it did, and what was before the read position still is.
@@ -191,7 +197,7 @@ class Tracker:
                     return
                 self._endings.lose(stream, "inode reused")
             if status.st_size > 0:
-                self._discover(path)
+                self._discover(path, status)
         except OSError as error:
             self._situation.complain(path, error)
 
@@ -209,16 +215,20 @@ class Tracker:
             stream.left_home_s = None
             stream.settled = False
             self._situation.away.pop(stream, None)
-        self.observe(stream, status)
+        self._observe_at(path, stream, status)
         self._registry.progress(stream)
 
-    def _discover(self, path: str) -> None:
+    def _discover(self, path: str, looked_at: os.stat_result) -> None:
         opened = open_regular(path)
         if opened is None:
             return
         fd, status = opened
         try:
-            stream = self._identify(path, fd, status)
+            stream = None
+            if (status.st_dev, status.st_ino) == (looked_at.st_dev, looked_at.st_ino):
+                stream = self._identify(path, fd, status)
+            else:  # it took another's place just now, which has to be found first
+                self._situation.recheck.add(path)
         except BaseException:
             os.close(fd)
             raise

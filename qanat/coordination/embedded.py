@@ -6,32 +6,87 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from qanat.coordination.sqlite_tree import BUSY_S_MAX, SqliteTree
-from qanat.coordination.store import Node, Op
-from qanat.errors import NotConnectedError
+from qanat.coordination.request import check_path
+from qanat.coordination.sqlite_tree import BUSY_S_MAX, SessionGoneError, SqliteTree
+from qanat.coordination.store import VALUE_BYTES_MAX, Create, Node, Op, Session, SessionState
+from qanat.coordination.watching import SessionBoard, Watchers
+from qanat.errors import CorruptError, NotConnectedError, OutcomeUnknownError
 
 T = TypeVar("T")
+
+# How long the others wait for a heartbeat before they take a process for dead: longer than a sync of a busy disk or a
+# pause of a loaded machine keeps an event loop from beating, short enough for a person who watches.
+SESSION_S = 6.0
+
+# Heartbeats in that time: several may be late.
+_BEAT_S = 1.0
+
+# How late a watch may notice what another process did. A look costs about 0.1 ms: 0.1 % of a core while somebody watches.
+_LOOK_S = 0.1
 
 
 class EmbeddedStore:
     """A `Store` in the file `path`, opened by the first call.
 
     *Thread*: any event loop may use it; SQLite is touched by one thread of its own. A forked child can't
-    use it. A cancelled `multi` may still be applied.
+    use it. A cancelled `multi` may still be applied. Who neither watches nor asks for a session costs nothing while idle.
     """
 
-    def __init__(self, path: Path, *, busy_s_max: float = BUSY_S_MAX) -> None:
+    request_bytes_max = VALUE_BYTES_MAX
+
+    def __init__(
+        self, path: Path, *, busy_s_max: float = BUSY_S_MAX, session_timeout_s: float = SESSION_S
+    ) -> None:
         self._tree = SqliteTree(path, busy_s_max=busy_s_max)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qanat-store")
         self._pid = os.getpid()
         self._closed = False
         self._checkpointing = False
+        self._busy_s_max = busy_s_max
+        self._session_timeout_s = session_timeout_s
+        self._board = SessionBoard()
+        self._wants_session = False
+        self._watchers = Watchers()
+        self._seen: int | None = None  # the last change that watchers were told of
+        self._look_now = asyncio.Event()
+        self._caretaker: asyncio.Task[None] | None = None
+
+    @property
+    def session(self) -> Session:
+        """As it was last heard of."""
+        return self._board.current
+
+    async def session_changes(self) -> AsyncGenerator[Session, None]:
+        """The session now, and after each change. Opens one."""
+        self._wants_session = True
+        self._take_care()
+        async with contextlib.aclosing(self._board.changes()) as changes:
+            async for session in changes:
+                yield session
+
+    async def watch(self, path: str) -> AsyncGenerator[None, None]:
+        """Yields now, and after each change, of another process within about 0.1 s."""
+        event = self._watchers.add(check_path(path))
+        try:
+            with contextlib.suppress(NotConnectedError):
+                if self._seen is None:
+                    self._seen, _ = await self._call(self._tree.changes_since, None)
+            self._take_care()
+            while not self._closed:
+                await event.wait()
+                event.clear()
+                if not self._closed:
+                    yield
+        finally:
+            self._watchers.discard(path, event)
 
     async def get(self, path: str) -> Node | None:
         """The node as it is now."""
@@ -50,7 +105,16 @@ class EmbeddedStore:
 
         Raises Conflict and PermanentError (too large) as well as NotConnectedError: nothing was done; and
         OutcomeUnknownError: it may have been."""
-        await self._call(self._tree.apply, list(ops))
+        if any(isinstance(op, Create) and op.ephemeral for op in ops):
+            await self._have_session()
+        session_id = self._board.current.id if self._board.current.state is not SessionState.LOST else 0
+        try:
+            await self._call(self._tree.apply, list(ops), session_id)
+        except SessionGoneError:
+            self._board.change(SessionState.LOST)
+            raise
+        finally:
+            self._look_now.set()
         self._checkpoint_when_quiet()
 
     async def sync(self, path: str) -> None:
@@ -58,12 +122,20 @@ class EmbeddedStore:
         await self._call(self._tree.sync)
 
     async def close(self) -> None:
-        """Release everything; idempotent."""
+        """End the session, release everything; idempotent."""
         if self._closed:
             return
+        if self._caretaker is not None:
+            self._caretaker.cancel()
         try:
+            if self._board.current.id:
+                with contextlib.suppress(NotConnectedError, OutcomeUnknownError):  # it expires by itself then
+                    await self._call(self._tree.end_session, self._board.current.id)
             await self._call(self._tree.close, closing=True)
         finally:
+            self._closed = True
+            self._board.close()
+            self._watchers.notify(None)
             self._thread.shutdown(wait=True)
 
     async def _call(self, function: Callable[..., T], *args: object, closing: bool = False) -> T:
@@ -73,6 +145,59 @@ class EmbeddedStore:
             raise NotConnectedError(f"coordination store {self._tree.path} is closed")
         self._closed = closing
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    async def _have_session(self) -> None:
+        self._wants_session = True
+        self._take_care()
+        try:
+            async with asyncio.timeout(self._busy_s_max + _BEAT_S):
+                await self._board.connected()
+        except TimeoutError:
+            raise NotConnectedError(f"no session in coordination store {self._tree.path} yet") from None
+
+    def _take_care(self) -> None:
+        """Have a task that keeps the session alive and tells watchers, from now on and as soon as it can."""
+        if not self._closed and (self._caretaker is None or self._caretaker.done()):
+            self._look_now = asyncio.Event()
+            self._caretaker = asyncio.create_task(self._care(), name="store-caretaker")
+        self._look_now.set()
+
+    async def _care(self) -> None:
+        beat_s = float("-inf")
+        while not self._closed:
+            try:
+                if self._wants_session and time.monotonic() - beat_s >= _BEAT_S:
+                    beat_s = time.monotonic()
+                    await self._keep_session()
+                if self._watchers:
+                    await self._tell_watchers()
+            except (NotConnectedError, OutcomeUnknownError, CorruptError):
+                # Whoever calls is told; here it is enough to try again.
+                if self._board.current.state is SessionState.CONNECTED:
+                    self._board.change(SessionState.SUSPENDED)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look_now.wait(), _LOOK_S if self._watchers else _BEAT_S)
+            self._look_now.clear()
+
+    async def _keep_session(self) -> None:
+        """Beat; and when the others have ended it after all, open another."""
+        session = self._board.current
+        if session.state is not SessionState.LOST:
+            self._tree.beat(
+                session.id
+            )  # not on the store's thread, which may be busy for seconds with a sync
+            if await self._call(self._tree.session_lives, session.id):
+                await self._call(self._tree.expire_sessions)
+                self._board.change(SessionState.CONNECTED)
+                return
+            self._board.change(SessionState.LOST)
+        opened = await self._call(self._tree.open_session, self._session_timeout_s)
+        self._board.change(SessionState.CONNECTED, opened)
+        self._watchers.notify(None)
+
+    async def _tell_watchers(self) -> None:
+        self._seen, paths = await self._call(self._tree.changes_since, self._seen)
+        self._watchers.notify(paths)
 
     def _checkpoint_when_quiet(self) -> None:
         """Behind what waits already, and after the reply: the next commit is an interval away."""

@@ -18,18 +18,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from qanat.coordination.filelock import FileLock
-from qanat.coordination.request import ROOT, check_path, check_request, name_of, parent_of
+from qanat.coordination.request import check_path, check_request, name_of
 from qanat.coordination.sqlite_errors import explain, keeps_connection
-from qanat.coordination.store import Check, Conflict, Create, Delete, Node, Op, Set
-from qanat.errors import ConfigError, CorruptError, NotConnectedError, OutcomeUnknownError
-
-APPLICATION_ID = 0x51414E54  # "QANT": tells our files from other SQLite databases
-SCHEMA_VERSION = 1
+from qanat.coordination.sqlite_ops import apply_all, changes_since, read
+from qanat.coordination.sqlite_schema import prepare
+from qanat.coordination.sqlite_sessions import Sessions
+from qanat.coordination.store import VALUE_BYTES_MAX, Node, Op
+from qanat.errors import CorruptError, NotConnectedError, OutcomeUnknownError
 
 # How long one call waits for other processes. A commit takes a millisecond; who waits longer waits for a
 # process that is stopped.
@@ -45,16 +46,12 @@ CHECKPOINT_BYTES = 2 << 20
 # headers.
 _OPERATION_LOG_BYTES = 8 << 10
 
-_SCHEMA = (
-    "CREATE TABLE node (path TEXT NOT NULL PRIMARY KEY, parent TEXT NOT NULL, version INTEGER NOT NULL,"
-    " value BLOB NOT NULL)",
-    "CREATE INDEX node_parent ON node (parent)",
-    "CREATE TABLE barrier (passed INTEGER NOT NULL)",
-    "INSERT INTO barrier VALUES (0)",
-    f"INSERT INTO node VALUES ('{ROOT}', '', 0, x'')",
-    f"PRAGMA application_id={APPLICATION_ID}",
-    f"PRAGMA user_version={SCHEMA_VERSION}",
-)
+# How often a reader looks for sessions whose processes died: they are found this much later than they could be.
+EXPIRY_S = 1.0
+
+
+class SessionGoneError(NotConnectedError):
+    """The session of the request was ended, because its process was not heard of; nothing was done."""
 
 
 class SqliteTree:
@@ -80,6 +77,8 @@ class SqliteTree:
         self._identity = (0, 0)
         self._in_doubt = False
         self._log_bytes = 0
+        self._sessions = Sessions(path)
+        self._expired_s = float("-inf")
 
     @property
     def checkpoint_due(self) -> bool:
@@ -88,24 +87,62 @@ class SqliteTree:
 
     def get_many(self, paths: Sequence[str]) -> list[Node | None]:
         """The nodes as they are now, in the order of `paths`."""
+        self._expire_sometimes()
         with self._connected(f"read {len(paths)} nodes") as db:
-            return [_read(db, check_path(path)) for path in paths]
+            return [read(db, check_path(path)) for path in paths]
 
     def children(self, path: str) -> list[str]:
         """Names of the children, sorted."""
+        self._expire_sometimes()
         with self._connected(f"list the children of {path}") as db:
             rows = db.execute("SELECT path FROM node WHERE parent = ?", (check_path(path),)).fetchall()
         return sorted(name_of(child) for (child,) in rows)
 
-    def apply(self, ops: Sequence[Op]) -> None:
-        """All of `ops` in order, or none. Raises Conflict as well."""
-        check_request(ops)
-        with self._connected(f"apply {len(ops)} operations") as db, self._lock:
-            db.execute("BEGIN IMMEDIATE")
-            for index, op in enumerate(ops):
-                _apply_one(db, index, op)
-            self._commit(db)
+    def apply(self, ops: Sequence[Op], session_id: int = 0) -> None:
+        """All of `ops` in order, or none, in a session (0: none). Raises Conflict and SessionGoneError as well."""
+        check_request(ops, VALUE_BYTES_MAX)
+        with self._writing(f"apply {len(ops)} operations") as db:
+            if session_id and not self._sessions.lives(db, session_id):
+                raise SessionGoneError(f"session {session_id} has expired; {len(ops)} operations not done")
+            apply_all(db, ops, session_id)
         self._log_bytes += sum(_OPERATION_LOG_BYTES + len(getattr(op, "value", b"")) for op in ops)
+
+    def changes_since(self, seen: int | None) -> tuple[int, set[str] | None]:
+        """The number of the last change, and the paths that changed after number `seen` (None: perhaps all)."""
+        with self._connected("look for changes") as db:
+            return changes_since(db, seen)
+
+    def open_session(self, timeout_s: float) -> int:
+        """The id of a new session, which `beat` has to keep alive."""
+        with self._writing("open a session") as db:
+            return self._sessions.open(db, timeout_s)
+
+    def beat(self, session_id: int) -> None:
+        """The process of the session is alive. *Thread*: any. *Blocking*: no disk. Raises NotConnectedError."""
+        try:
+            self._sessions.beat(session_id)
+        except OSError as error:
+            raise explain(error, "write a heartbeat", self.path, committing=False) from error
+
+    def session_lives(self, session_id: int) -> bool:
+        """Nobody has ended it."""
+        with self._connected("look after a session") as db:
+            return self._sessions.lives(db, session_id)
+
+    def end_session(self, session_id: int) -> None:
+        """Delete it and its nodes."""
+        with self._writing("end a session") as db:
+            self._sessions.end(db, session_id)
+
+    def expire_sessions(self) -> None:
+        """End those whose processes are dead or stopped. Writes nothing when there is none."""
+        self._expired_s = time.monotonic()
+        with self._connected("look for dead sessions") as db:
+            dead = self._sessions.dead(db)
+        if dead:
+            with self._writing("end dead sessions") as db:
+                for session_id in self._sessions.dead(db):  # again: one may have been heard of meanwhile
+                    self._sessions.end(db, session_id)
 
     def sync(self) -> None:
         """Settle what is in doubt. Reads always see every commit, so there is nothing else to do."""
@@ -127,7 +164,22 @@ class SqliteTree:
         if db is not None:
             with contextlib.suppress(sqlite3.Error):
                 db.close()
+        self._sessions.close()
         self._lock.close()
+
+    def _expire_sometimes(self) -> None:
+        """Before a read, so that nobody reads of the dead. Not done is no failure of the read."""
+        if time.monotonic() - self._expired_s > EXPIRY_S:
+            with contextlib.suppress(NotConnectedError, OutcomeUnknownError):
+                self.expire_sessions()
+
+    @contextlib.contextmanager
+    def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """A transaction, committed at the end, rolled back when the caller raises."""
+        with self._connected(doing) as db, self._lock:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            self._commit(db)
 
     @contextlib.contextmanager
     def _connected(self, doing: str) -> Iterator[sqlite3.Connection]:
@@ -137,6 +189,8 @@ class SqliteTree:
         except sqlite3.Error as error:
             if not keeps_connection(error):
                 self._drop()
+            raise explain(error, doing, self.path, committing=False) from error
+        except OSError as error:
             raise explain(error, doing, self.path, committing=False) from error
         except OutcomeUnknownError:
             self._drop()
@@ -196,7 +250,7 @@ class SqliteTree:
         )
         try:
             with self._lock:
-                _prepare(db, self.path)
+                prepare(db, self.path)
             self._pass_barrier(db)
         except BaseException:
             db.close()
@@ -229,79 +283,3 @@ def _identity(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return status.st_dev, status.st_ino
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Check whose file it is, set the modes, create the schema in a new file. The caller holds the lock."""
-    (application_id,) = db.execute("PRAGMA application_id").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and application_id != APPLICATION_ID:
-        raise ConfigError(f"{path} is an SQLite database, but not a Qanat store; name another file")
-    (mode,) = db.execute("PRAGMA journal_mode=WAL").fetchone()
-    if mode != "wal":
-        raise ConfigError(
-            f"the file system of {path} has no shared memory for SQLite's WAL mode; use a local disk"
-        )
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute(
-        "PRAGMA wal_autocheckpoint=0"
-    )  # checkpoints come in quiet moments, not inside somebody's commit
-    if not tables:
-        db.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            db.execute(statement)
-        db.execute("COMMIT")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version != SCHEMA_VERSION:
-        raise ConfigError(
-            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; use one release"
-        )
-
-
-def _read(db: sqlite3.Connection, path: str) -> Node | None:
-    row = db.execute("SELECT value, version FROM node WHERE path = ?", (path,)).fetchone()
-    return None if row is None else Node(value=row[0], version=row[1])
-
-
-def _apply_one(db: sqlite3.Connection, index: int, op: Op) -> None:
-    match op:
-        case Create(path, value):
-            _create(db, index, path, value)
-        case Set(path, value, version):
-            changed = db.execute(
-                "UPDATE node SET value = ?, version = version + 1 WHERE path = ? AND version = ?",
-                (value, path, version),
-            )
-            if changed.rowcount == 0:
-                _refuse_version(db, index, path, version)
-        case Check(path, version):
-            _refuse_version(db, index, path, version)
-        case Delete(path, version):
-            _refuse_version(db, index, path, version)
-            _delete(db, index, path)
-
-
-def _refuse_version(db: sqlite3.Connection, index: int, path: str, version: int) -> None:
-    """Raise Conflict unless the node exists in this version."""
-    row = db.execute("SELECT version FROM node WHERE path = ?", (path,)).fetchone()
-    if row is None:
-        raise Conflict(index, path, "does not exist")
-    if row[0] != version:
-        raise Conflict(index, path, f"has version {row[0]}, not {version}")
-
-
-def _create(db: sqlite3.Connection, index: int, path: str, value: bytes) -> None:
-    insert = "INSERT OR IGNORE INTO node VALUES (?, ?, 0, ?)"
-    if db.execute(insert, (path, parent_of(path), value)).rowcount == 0:
-        raise Conflict(index, path, "exists")
-    above = parent_of(path)
-    while db.execute(insert, (above, parent_of(above), b"")).rowcount == 1:
-        above = parent_of(above)
-
-
-def _delete(db: sqlite3.Connection, index: int, path: str) -> None:
-    if path == ROOT:
-        raise Conflict(index, path, "is the root")
-    if db.execute("SELECT 1 FROM node WHERE parent = ? LIMIT 1", (path,)).fetchone():
-        raise Conflict(index, path, "has children")
-    db.execute("DELETE FROM node WHERE path = ?", (path,))

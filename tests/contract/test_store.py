@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qanat.coordination.open import open_store
+from qanat.coordination.request import request_bytes
 from qanat.coordination.store import (
-    VALUE_BYTES_MAX,
     Check,
     Conflict,
     Create,
@@ -37,7 +37,7 @@ def _embedded(directory: Path) -> Connect:
 
 
 def _memory(directory: Path) -> Connect:
-    tree: Tree = {}
+    tree = Tree()
     return lambda: MemoryStore(tree)
 
 
@@ -179,9 +179,9 @@ def test_children_are_names_sorted_and_direct(connect, run):
 def test_largest_request_is_taken_and_a_larger_one_changes_nothing(connect, run):
     async def scenario():
         async with opened(connect) as store:
-            largest = b"x" * (VALUE_BYTES_MAX - len("/a"))
+            largest = b"x" * (store.request_bytes_max - request_bytes([Create("/a", b"")]))
             await store.multi([Create("/a", largest)])
-            with pytest.raises(PermanentError, match=str(VALUE_BYTES_MAX)):
+            with pytest.raises(PermanentError, match=str(store.request_bytes_max)):
                 await store.multi([Set("/a", largest + b"x", 0)])
             with pytest.raises(PermanentError, match="Create of /c"):
                 await store.multi([Create("/b", b"xy"), Create("/c", largest)])

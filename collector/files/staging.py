@@ -67,6 +67,11 @@ class Reader:
         self._file = path.open("rb")
         self.offset = 0
 
+    def seek(self, offset: int) -> None:
+        """Go on at a frame boundary."""
+        self._file.seek(offset)
+        self.offset = offset
+
     def batches(self, committed_bytes: int) -> Iterator[Batch]:
         """Batches up to an offset that lies at a frame boundary. Raises OSError, CorruptError."""
         while self.offset < committed_bytes:

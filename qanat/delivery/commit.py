@@ -23,6 +23,8 @@ from qanat.delivery.steps import (
 )
 from qanat.errors import NotConnectedError, OutcomeUnknownError, QanatError, RetryableError
 
+# Commits of a clean stop: a sink may only know after one of them what it has left to finish (a fan-out's branches).
+DRAIN_COMMITS_MAX = 3
 STOP_ATTEMPTS_MAX = (
     3  # a stopping collector gives the store this many chances; what is not acked is sent again
 )
@@ -98,8 +100,12 @@ class CommitLoop:
         """The last commit. Its failure is no reason to hang: what was not acked is sent again elsewhere."""
         state = self._state
         state.phase = Phase.STOPPING
-        if state.trouble is None:
-            yield from self._commit(drain=True)
+        for _ in range(DRAIN_COMMITS_MAX):
+            token = state.record.token
+            if state.trouble is None:
+                yield from self._commit(drain=True)
+            if state.record.token == token:
+                break
         if state.trouble is not None:
             state.report("stopped_with_open_transaction", state.trouble)
             return

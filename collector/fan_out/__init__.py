@@ -1,0 +1,1 @@
+"""Fan-out in the collector: several sinks behind one commit record."""

@@ -1,0 +1,315 @@
+"""A collector's fan-out: each branch gets every event once and in order, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.fan_out import runner
+from collector.fan_out.log import BranchLog
+from collector.fan_out.sink import Branch, FanOut
+from qanat.batch import Batch, lines_batch
+from qanat.component import Context, Prepared, Sink
+from qanat.delivery.fan_out import BranchCore, Mark, Todo
+from qanat.errors import CorruptError, RetryableError
+
+
+@dataclass
+class Disk:
+    """What a branch's storage holds: survives the sink. `broken`: every operation fails."""
+
+    durable: list[tuple[int, int]] = field(default_factory=list)
+    published: int = 0
+    broken: bool = False
+
+
+class ListSink(Sink):
+    """A two-phase sink over a `Disk`; its token is a length."""
+
+    def __init__(self, disk: Disk, context: Context) -> None:
+        super().__init__(None, context)
+        self._disk = disk
+        self._rows: list[tuple[int, int]] = []
+
+    def _check(self) -> None:
+        if self._disk.broken:
+            raise RetryableError("broken for the test")
+
+    def open(self, token: bytes | None) -> None:
+        self._check()
+        length = int(token or 0)
+        if len(self._disk.durable) < length:
+            raise CorruptError(f"{length} committed, {len(self._disk.durable)} there")
+        del self._disk.durable[length:]
+        self._rows = list(self._disk.durable)
+
+    def append(self, batch: Batch) -> None:
+        self._check()
+        self._rows.append((batch.start, batch.end))
+
+    def prepare(self) -> Prepared:
+        self._check()
+        rows = list(self._rows)
+
+        def sync() -> None:
+            self._check()
+            self._disk.durable = rows
+
+        return Prepared(b"%d" % len(rows), sync)
+
+    def publish(self, token: bytes) -> None:
+        self._check()
+        self._disk.published = max(self._disk.published, int(token))
+
+    def discard(self, token: bytes | None) -> None:
+        self.open(token)
+
+    def drain(self) -> None:
+        self._check()
+
+    def close(self) -> None:
+        pass
+
+
+class Node:
+    """A commit loop by hand: a record that survives, and a fan-out that can crash."""
+
+    def __init__(self, directory: Path, required: tuple[bool, ...]) -> None:
+        self.disks = [Disk() for _ in required]
+        self.record: bytes | None = None
+        self._required = required
+        self._context = Context("c1", "coll", "host", directory)
+        self.position = 0  # received
+        self.committed = 0
+        self.start()
+
+    def start(self) -> None:
+        branches = [
+            Branch(str(index), ListSink(self.disks[index], self._context), required)
+            for index, required in enumerate(self._required)
+        ]
+        self.sink = FanOut(branches, self._context)
+        self.sink.open(self.record)
+        if self.record is not None:
+            self.sink.publish(self.record)
+        self.position = self.committed
+
+    def crash(self) -> None:
+        self.sink.close()
+        self.start()
+
+    def append(self) -> None:
+        payload = b"line\n"
+        self.sink.append(lines_batch("s", self.position, payload, timestamp_ns=0, attributes={}))
+        self.position += len(payload)
+
+    def commit(self, *, record: bool = True) -> None:
+        prepared = self.sink.prepare()
+        prepared.sync()
+        if record:
+            self.record, self.committed = prepared.token, self.position
+            self.sink.publish(prepared.token)
+
+    def abort(self) -> None:
+        self.sink.discard(self.record)
+        self.position = self.committed
+
+    def stored(self, branch: int) -> list[int]:
+        disk = self.disks[branch]
+        return [start for start, _ in disk.durable[: disk.published]]
+
+    def settle(self, done: Callable[[], bool]) -> None:
+        """Commits go on, until it is so."""
+        deadline = time.monotonic() + 20
+        while not done():
+            assert time.monotonic() < deadline, [self.stored(index) for index in range(len(self.disks))]
+            self.commit()
+            time.sleep(0.002)  # the branches' threads
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "backoff_s", lambda attempt, longest_s: 0.002)
+    monkeypatch.setattr(runner, "ROLL_S", 0.005)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Any:
+    nodes: list[Node] = []
+
+    def start(*required: bool) -> Node:
+        nodes.append(Node(tmp_path, required))
+        return nodes[-1]
+
+    yield start
+    for each in nodes:
+        each.sink.close()
+
+
+def test_a_dead_branch_holds_up_nobody_and_catches_up_by_itself(node: Callable[..., Node]) -> None:
+    cluster = node(False, False)
+    cluster.disks[1].broken = True
+    for _ in range(20):
+        cluster.append()
+        cluster.commit()
+    everything = list(range(0, 100, 5))
+    cluster.settle(lambda: cluster.stored(0) == everything)
+    assert cluster.stored(1) == []
+    cluster.crash()  # the log is all that the second branch has to go by
+    cluster.disks[1].broken = False
+    cluster.settle(lambda: cluster.stored(1) == everything)
+    assert cluster.stored(0) == everything
+
+
+def test_a_required_branch_is_waited_for(node: Callable[..., Node]) -> None:
+    cluster = node(True, False)
+    cluster.disks[0].broken = True
+    with pytest.raises(RetryableError, match="broken"):
+        cluster.append()
+    cluster.disks[0].broken = False
+    cluster.abort()
+    cluster.append()
+    cluster.commit()
+    assert cluster.stored(0) == [0]
+    cluster.settle(lambda: cluster.stored(1) == [0])
+
+
+def test_a_stopping_fan_out_finishes_what_its_branches_can_take(node: Callable[..., Node]) -> None:
+    cluster = node(False, False)
+    cluster.append()
+    cluster.sink.drain()
+    cluster.commit()
+    cluster.commit()
+    cluster.settle(lambda: cluster.stored(0) == cluster.stored(1) == [0])
+
+
+def test_a_sink_that_stood_alone_goes_on_as_the_first_branch(node: Callable[..., Node]) -> None:
+    cluster = node(True)
+    alone = ListSink(cluster.disks[0], Context("c1", "coll", "host", Path()))
+    alone.open(None)
+    alone.append(lines_batch("s", 0, b"x\n", timestamp_ns=0, attributes={}))
+    prepared = alone.prepare()
+    prepared.sync()
+    cluster.sink.close()
+    cluster.record, cluster.committed = prepared.token, 2
+    cluster._required = (False, False)
+    cluster.disks.append(Disk())
+    cluster.start()
+    cluster.append()
+    cluster.settle(lambda: cluster.stored(0) == [0, 2] and cluster.stored(1) == [2])
+
+
+ACTIONS = st.lists(
+    st.sampled_from(
+        ["append", "append", "commit", "prepare", "abort", "crash", "break0", "break1", "mend", "wait"]
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ACTIONS, st.tuples(st.booleans(), st.booleans()))
+def test_every_branch_stores_everything_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[str], required: tuple[bool, bool]
+) -> None:
+    cluster = Node(tmp_path_factory.mktemp("node"), required)
+    try:
+        for action in actions:
+            with suppress(RetryableError):
+                _act(cluster, action)
+                continue
+            for disk in (
+                cluster.disks
+            ):  # what a required branch refuses aborts the transaction; the next is tried later
+                disk.broken = False
+            cluster.abort()
+        for disk in cluster.disks:
+            disk.broken = False
+        cluster.append()
+        cluster.commit()
+        everything = list(range(0, cluster.committed, 5))
+        cluster.settle(lambda: cluster.stored(0) == cluster.stored(1) == everything)
+    finally:
+        cluster.sink.close()
+
+
+def _act(cluster: Node, action: str) -> None:
+    match action:
+        case "append":
+            cluster.append()
+        case "commit":
+            cluster.commit()
+        case "prepare":  # a commit that was never written
+            cluster.commit(record=False)
+        case "abort":
+            cluster.abort()
+        case "crash":
+            for disk in cluster.disks:
+                disk.broken = False
+            cluster.crash()
+        case "break0" | "break1":
+            cluster.disks[int(action[-1])].broken = True
+        case "mend":
+            for disk in cluster.disks:
+                disk.broken = False
+        case _:
+            time.sleep(0.003)  # lets the branches' threads run
+
+
+def test_the_log_reads_across_segments_and_forgets_what_was_passed(tmp_path: Path) -> None:
+    log = BranchLog(tmp_path, 1 << 20, segment_bytes=200)
+    log.open(0)
+    for index in range(10):
+        log.append(lines_batch("s", index * 5, b"line\n", timestamp_ns=0, attributes={}))
+    log.cut()()
+    read = []
+    while not read or read[-1][1] < log.end:
+        read += log.read(read[-1][1] if read else 0, log.end)
+    assert [batch.start for batch, _ in read] == list(range(0, 50, 5))
+    log.release(log.end)
+    assert len(list(tmp_path.glob("*.log"))) == 1
+    log.close()
+
+
+def test_a_full_log_pushes_back(tmp_path: Path) -> None:
+    log = BranchLog(tmp_path, 100)
+    log.open(0)
+    batch = lines_batch("s", 0, b"x" * 200 + b"\n", timestamp_ns=0, attributes={})
+    log.append(batch)
+    with pytest.raises(RetryableError, match="full"):
+        log.append(batch)
+    log.close()
+
+
+def test_a_log_that_was_truncated_says_so(tmp_path: Path) -> None:
+    log = BranchLog(tmp_path, 1 << 20)
+    log.open(0)
+    log.append(lines_batch("s", 0, b"line\n", timestamp_ns=0, attributes={}))
+    end = log.end
+    log.close()
+    (path,) = tmp_path.glob("*.log")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match="truncated"):
+        BranchLog(tmp_path, 1 << 20).open(end)
+
+
+def test_a_branch_keeps_what_it_staged_when_a_transaction_is_undone() -> None:
+    core = BranchCore(Mark(None, 0), 100)
+    core.opened()
+    core.took(Mark(b"1", 100))
+    core.recorded(Mark(None, 0), 100)
+    assert (core.todo, core.mark) == (Todo.WAIT, Mark(b"1", 100))
+    core.recorded(Mark(b"1", 100), 200)
+    assert core.todo is Todo.PUBLISH
+    core.published()
+    assert core.todo is Todo.TAKE
+    core.recorded(Mark(b"2", 200), 200)  # another process committed for it meanwhile
+    assert core.todo is Todo.OPEN

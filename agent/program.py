@@ -16,7 +16,7 @@ from qanat import registry
 from qanat.component import Context
 from qanat.delivery.sender import SenderCore
 from qanat.flow.bind import bind
-from qanat.flow.model import LogicalNode
+from qanat.flow.model import Call, LogicalNode
 from qanat.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -61,6 +61,7 @@ class Agent:
         context.state_dir.mkdir(parents=True, exist_ok=True)
         source_type = registry.source(node.source.name)
         source = source_type(bind(node.source, source_type.Config), context)
+        assert isinstance(node.sink, Call)
         sink_type = registry.agent_sink(node.sink.name)
         sink = sink_type(bind(node.sink, sink_type.Config), context)
         core = SenderCore(f"{self.name}/{node.name}", instance, sink.destinations())

@@ -17,7 +17,7 @@ from qanat.component import Context
 from qanat.coordination.store import Store
 from qanat.delivery.receiver import ReceiverCore
 from qanat.flow.bind import bind
-from qanat.flow.model import LogicalNode
+from qanat.flow.model import Call, LogicalNode
 from qanat.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -80,6 +80,7 @@ class Collector:
         context.state_dir.mkdir(parents=True, exist_ok=True)
         source_type = registry.collector_source(node.source.name)
         source = source_type(bind(node.source, source_type.Config), context)
+        assert isinstance(node.sink, Call)
         sink_type = registry.sink(node.sink.name)
         sink = sink_type(bind(node.sink, sink_type.Config), context)
         core = ReceiverCore(

@@ -11,13 +11,16 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 
 from qanat.batch import Batch
 from qanat.clock import Clock, SystemClock
 from qanat.config import Bytes
+
+if TYPE_CHECKING:
+    from qanat.flow.model import Call, SinkExpression
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,23 @@ class Component(abc.ABC):
         self.context = context
 
 
+class Level(enum.IntEnum):
+    """What is promised of an event; the larger promises more."""
+
+    BE = 1  # best effort: sent once; what can't be sent soon is dropped and counted
+    DFO = 2  # disk on failure: survives that no collector can be reached
+    E2E = 3  # end to end: in committed storage, exactly once and in order, whatever crashes
+
+
 class AgentSink(Component):
     """Where an agent's logical node delivers to: a chain of collectors, preferred first."""
+
+    level: ClassVar[Level] = Level.E2E
+
+    @classmethod
+    def general_form(cls, call: Call) -> SinkExpression:
+        """What `call`, a component of this type, stands for: itself, or a failover of single sinks. Raises ConfigError."""
+        return call
 
     @abc.abstractmethod
     def destinations(self) -> tuple[str, ...]:
@@ -182,7 +200,12 @@ class Channel(Component):
 
     *Thread*: `open`, `put`, `forget`, `close` belong to the thread that feeds it; each reader has a thread of its own.
     Life: `open`, then `reader` once for each cursor, then anything, then `close` of the readers, then of the channel.
+
+    `keeps`: the strongest level whose promise it keeps. What is less than E2E is lost with the process, so a stopping agent
+    delivers what is in it as far as time allows.
     """
+
+    keeps: ClassVar[Level] = Level.E2E
 
     @abc.abstractmethod
     def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:

@@ -105,6 +105,7 @@ def read_tiers(flow_file: Path) -> tiers.Tiers:
         registry.names(registry.SINKS),
         registry.names(registry.AGENT_SINKS),
         registry.names(registry.COLLECTOR_SOURCES),
+        registry.names(registry.CHANNELS),
     )
     return tiers.split(in_child(parse, text, str(flow_file)), names)
 

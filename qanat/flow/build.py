@@ -8,25 +8,30 @@ from typing import TYPE_CHECKING, Any
 from qanat.flow.faults import Faults
 from qanat.flow.model import (
     Boolean,
+    Branch,
     Call,
     Duration,
+    Failover,
+    FanOut,
     Integer,
     Items,
     Keyword,
     LogicalNode,
     Real,
+    SinkExpression,
     Size,
     SourcePlace,
     Text,
     Value,
 )
+from qanat.flow.sinks import REQUIRED, take_required
 from qanat.flow.strings import EscapeError, unquote
 from qanat.flow.units import DURATION_NS, parse_number
 
 if TYPE_CHECKING:
     from lark import Token, Tree
 
-# Calls within calls within lists: deeper than any sensible flow, far from Python's recursion limit.
+# Calls within calls within lists, sinks within sinks: deeper than any sensible flow, far from Python's recursion limit.
 NESTING_MAX = 50
 
 
@@ -54,8 +59,63 @@ class Builder:
 
     def logical_node(self, tree: Tree[Any]) -> LogicalNode:
         name, pipeline = tree.children
-        source, *channel, sink = [self.call(call) for call in pipeline.children]
+        source, *channel = [self.call(call) for call in pipeline.children[:-1]]
+        sink = self._sink(pipeline.children[-1])
         return LogicalNode(str(name), source, sink, channel[0] if channel else None, self._place(name))
+
+    def _sink(self, tree: Any) -> SinkExpression:
+        sink, required = self._part(tree, 0)
+        if required is not None:
+            self._faults.add(
+                required.place,
+                f'"{REQUIRED}" is for the branches of a fan-out: [ a({REQUIRED}=true), b ]; a single destination '
+                "is always waited for, leave it out",
+            )
+        return sink
+
+    def _part(self, tree: Any, depth: int) -> tuple[SinkExpression, Keyword | None]:
+        """A sink expression, and the keyword for the fan-out that it is a branch of."""
+        if tree.data == "call":
+            return take_required(self.call(tree))
+        place = self._places.at(getattr(tree.meta, "start_pos", 0))
+        if depth >= NESTING_MAX:
+            self._faults.add(place, f"sinks are nested deeper than {NESTING_MAX} levels")
+            return Call("", place=place), None
+        parts = [self._part(child, depth + 1) for child in tree.children]
+        if tree.data == "fan_out":
+            return self._fan_out(parts, place), None
+        return self._failover(parts, place)
+
+    def _fan_out(self, parts: list[tuple[SinkExpression, Keyword | None]], place: SourcePlace) -> FanOut:
+        if not parts:
+            self._faults.add(
+                place, "a fan-out with nothing in it; write [ a, b ] with the sinks that get every event"
+            )
+        return FanOut(tuple(Branch(sink, self._truth(required)) for sink, required in parts), place)
+
+    def _truth(self, required: Keyword | None) -> bool:
+        if required is None:
+            return False
+        if isinstance(required.value, Boolean):
+            return required.value.value
+        self._faults.add(required.value.place, f'"{REQUIRED}" is true or false')
+        return False
+
+    def _failover(
+        self, parts: list[tuple[SinkExpression, Keyword | None]], place: SourcePlace
+    ) -> tuple[Failover, Keyword | None]:
+        if not parts:
+            self._faults.add(
+                place, "a failover with nothing in it; write < a ? b > with the sinks to try in turn"
+            )
+        for _, required in parts[1:]:
+            if required is not None:
+                self._faults.add(
+                    required.place,
+                    f'"{REQUIRED}" is about the failover as a whole; write it in its first sink: '
+                    f"[ < a({REQUIRED}=true) ? b >, c ]",
+                )
+        return Failover(tuple(sink for sink, _ in parts), place), parts[0][1] if parts else None
 
     def call(self, tree: Any, depth: int = 0) -> Call:
         name, *arguments = tree.children

@@ -110,12 +110,39 @@ Value: TypeAlias = Text | Integer | Real | Boolean | Duration | Size | Items | C
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """One destination of a fan-out; the others do not get far ahead of one that is `required`."""
+
+    sink: SinkExpression
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """`[a, b]`: every event goes to each of the branches."""
+
+    branches: tuple[Branch, ...]
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """`< a ? b >`: every event goes to one of the sinks, the first that works."""
+
+    sinks: tuple[SinkExpression, ...]
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+SinkExpression: TypeAlias = Call | FanOut | Failover
+
+
+@dataclass(frozen=True, slots=True)
 class LogicalNode:
     """`name : source | channel | sink ;` where the channel may be missing."""
 
     name: str
     source: Call
-    sink: Call
+    sink: SinkExpression
     channel: Call | None = None
     place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
 

@@ -39,6 +39,9 @@ _READABLE = {
     "RSQB": '"]"',
     "COMMA": '","',
     "EQUAL": '"="',
+    "LESSTHAN": '"<"',
+    "MORETHAN": '">"',
+    "QMARK": '"?"',
     "$END": "the end",
 }
 _VALUE_STARTS = {"NAME", "STRING", "NUMBER", "TRUE", "FALSE", "LSQB"}

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from qanat.flow.model import (
     Boolean,
+    Branch,
     Call,
     Duration,
+    Failover,
+    FanOut,
     Flow,
     Integer,
     Items,
     LogicalNode,
     Real,
+    SinkExpression,
     Size,
     Text,
     Value,
 )
+from qanat.flow.sinks import give_required
 from qanat.flow.strings import quote
 
 
@@ -24,8 +29,23 @@ def print_flow(flow: Flow) -> str:
 
 
 def print_node(node: LogicalNode) -> str:
-    stages = [node.source, node.sink] if node.channel is None else [node.source, node.channel, node.sink]
-    return f"{node.name} : {' | '.join(map(print_value, stages))} ;"
+    before = [node.source] if node.channel is None else [node.source, node.channel]
+    return f"{node.name} : {' | '.join([*map(print_value, before), print_sink(node.sink)])} ;"
+
+
+def print_sink(sink: SinkExpression) -> str:
+    """A sink, a fan-out or a failover, as it is written in a flow."""
+    match sink:
+        case Call():
+            return _print_call(sink)
+        case FanOut():
+            return f"[{', '.join(map(_print_branch, sink.branches))}]"
+        case Failover():
+            return f"< {' ? '.join(map(print_sink, sink.sinks))} >"
+
+
+def _print_branch(branch: Branch) -> str:
+    return print_sink(give_required(branch.sink) if branch.required else branch.sink)
 
 
 def print_value(value: Value) -> str:

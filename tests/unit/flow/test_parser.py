@@ -9,7 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qanat.errors import ConfigError
-from qanat.flow.model import Boolean, Call, Duration, Integer, Items, Keyword, LogicalNode, Real, Size, Text
+from qanat.flow.model import (
+    Boolean,
+    Branch,
+    Call,
+    Duration,
+    Failover,
+    FanOut,
+    Integer,
+    Items,
+    Keyword,
+    LogicalNode,
+    Real,
+    SinkExpression,
+    Size,
+    Text,
+)
 from qanat.flow.parser import parse, parse_component
 
 
@@ -52,6 +67,31 @@ def test_parse_reads_statements_with_comments_and_channels() -> None:
         LogicalNode("b-1.x_y", Call("s"), Call("k"), Call("memoryChannel", (Integer(1),))),
     )
     assert (flow.nodes[1].place.line, flow.nodes[1].place.column) == (3, 13)
+
+
+def sink(text: str) -> SinkExpression:
+    return parse(f"x : s | {text} ;").nodes[0].sink
+
+
+def test_parse_reads_fan_out_and_failover() -> None:
+    a, b, c, d = map(Call, "abcd")
+    assert sink("[a, b, c]") == FanOut((Branch(a), Branch(b), Branch(c)))
+    assert sink("<a?b ? c>") == Failover((a, b, c))
+    assert sink("[ < a ? b >, [c], d ]") == FanOut(
+        (Branch(Failover((a, b))), Branch(FanOut((Branch(c),))), Branch(d))
+    )
+    node = parse("x : s | memoryChannel(1) | < a ? [b] > ;").nodes[0]
+    assert (node.channel, node.sink) == (
+        Call("memoryChannel", (Integer(1),)),
+        Failover((a, FanOut((Branch(b),)))),
+    )
+
+
+def test_parse_gives_required_to_the_branch_and_not_to_the_component() -> None:
+    a, b = Call("a", keywords=(Keyword("k", Integer(1)),)), Call("b")
+    assert sink("[ a(required=true, k=1), b(required=false) ]") == FanOut((Branch(a, True), Branch(b)))
+    assert sink("[ < a(k=1, required=true) ? b > ]") == FanOut((Branch(Failover((a, b)), True),))
+    assert parse("x : s(required=true) | b ;").nodes[0].source.keywords[0].name == "required"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +137,17 @@ def test_parse_reports_faults_of_several_statements() -> None:
         ('a : b("x | c ;\nd : e | f ;', "no closing"),
         ("a : b | c ; /* open", "not closed"),
         ("a : b('x') | c ;", "straight double quotes"),
+        ("a : b | [] ;", "app.flow:1:9: a fan-out with nothing in it"),
+        ("a : b | [c, < >] ;", "app.flow:1:13: a failover with nothing in it"),
+        (f"a : b | {'[' * 60}c{']' * 60} ;", "sinks are nested deeper"),
+        (f"a : b | {'<' * 5000}c{'>' * 5000} ;", "sinks are nested deeper"),
+        ("a : b | [c, ] ;", 'found "]", expected "<", "[" or a name'),
+        ("a : b | < c , d > ;", 'found ",", expected ">" or "?"'),
+        ("a : [b, c] | d ;", 'found "[", expected a name'),
+        ("a : b | c(required=true) ;", '"required" is for the branches of a fan-out'),
+        ("a : b | < c(required=true) ? d > ;", '"required" is for the branches of a fan-out'),
+        ("a : b | [< c ? d(required=true) >] ;", "write it in its first sink"),
+        ("a : b | [c(required=1)] ;", 'app.flow:1:21: "required" is true or false'),
         ("a : b(1, x=2, 3) | c ;", "positional argument can't follow"),
         ("a : b(x=2, x=3) | c ;", '"x" is given twice'),
         ("a : b(5Mib) | c ;", "did you mean MiB?"),
@@ -123,7 +174,7 @@ def test_parse_component_refuses_more_than_one() -> None:
         parse_component('tail("x") | file')
 
 
-@given(st.text(alphabet='ab:|;()[]",=\\/*# \n01.5sMé', max_size=60))
+@given(st.text(alphabet='ab:|;()[]<>?",=\\/*# \n01.5sMé', max_size=60))
 def test_parse_of_anything_gives_a_flow_or_faults(text: str) -> None:
     found: tuple[str, ...] = ("<flow>:",)
     try:

@@ -1,0 +1,73 @@
+"""From an agent's sink expression to its destinations: each a chain of collectors to try in turn. [pure]
+
+The names for convenience (`agentE2EChain("c1", "c2")`) translate to the general form, `< agentE2ESink("c1") ?
+agentE2ESink("c2") >`; the components know how (`AgentSink.general_form`). Fan-out is flat then, failover too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qanat.flow.faults import Faults
+from qanat.flow.model import Call, Failover, SinkExpression
+from qanat.flow.printer import print_sink
+from qanat.flow.sinks import branches, calls, with_calls
+
+GeneralForm = Callable[[Call], SinkExpression]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One destination: sinks of one component, to be tried in turn. `required`: the other routes wait for it."""
+
+    sinks: tuple[Call, ...]
+    required: bool = False
+
+
+def generalise(sink: SinkExpression, general_form: GeneralForm) -> SinkExpression:
+    """The expression in the general form, with failovers within failovers made one. Raises ConfigError."""
+    return _flat(with_calls(sink, general_form))
+
+
+def routes(sink: SinkExpression, general_form: GeneralForm) -> tuple[Route, ...]:
+    """Every destination of the expression, in its order. Raises ConfigError with what an agent can't do."""
+    faults = Faults()
+    found = []
+    for branch in branches(generalise(sink, general_form)):
+        _refuse_mixture(branch.sink, faults)
+        found.append(Route(tuple(calls(branch.sink)), branch.required))
+    faults.raise_if_any()
+    return tuple(found)
+
+
+def _flat(sink: SinkExpression) -> SinkExpression:
+    if not isinstance(sink, Failover):
+        if isinstance(sink, Call):
+            return sink
+        parts = tuple(type(branch)(_flat(branch.sink), branch.required) for branch in sink.branches)
+        return type(sink)(parts, sink.place)
+    flat: list[SinkExpression] = []
+    for each in map(_flat, sink.sinks):
+        flat += each.sinks if isinstance(each, Failover) else [each]
+    return flat[0] if len(flat) == 1 else Failover(tuple(flat), sink.place)
+
+
+def _refuse_mixture(sink: SinkExpression, faults: Faults) -> None:
+    if not isinstance(sink, Failover):
+        return
+    parts = [each for each in sink.sinks if isinstance(each, Call)]
+    if len(parts) < len(sink.sinks):
+        faults.add(
+            sink.place,
+            "a failover can't hold a fan-out on an agent; write a fan-out of failovers: [ < a ? b >, < c ? d > ]",
+        )
+        return
+    for part in parts[1:]:
+        if part.name != parts[0].name:
+            alike = Failover(tuple(Call(parts[0].name, each.positional, each.keywords) for each in parts))
+            faults.add(
+                part.place,
+                f"a failover is one promise: {part.name} can't take over from {parts[0].name}; write "
+                f"{print_sink(alike)}, or [{parts[0].name}(...), {part.name}(...)] to send to both",
+            )

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qanat.coordination.large import LargeValues
 from qanat.coordination.open import open_store
 from qanat.coordination.request import request_bytes
 from qanat.coordination.store import (
@@ -31,6 +32,9 @@ Connect = Callable[[], Store]
 # Clients that change one node at the same time, and how often each does.
 CLIENTS, ROUNDS = 4, 15
 
+# Small, so that values are stored in parts; the largest request there is makes a thousand of it.
+REQUEST_BYTES = 16 << 10
+
 
 def _embedded(directory: Path) -> Connect:
     return lambda: open_store(f"embedded:{directory}/store.db")
@@ -41,7 +45,12 @@ def _memory(directory: Path) -> Connect:
     return lambda: MemoryStore(tree)
 
 
-STORES = {"embedded": _embedded, "memory": _memory}
+def _in_parts(directory: Path) -> Connect:
+    tree = Tree()
+    return lambda: LargeValues(MemoryStore(tree), request_bytes_max=REQUEST_BYTES)
+
+
+STORES = {"embedded": _embedded, "in parts": _in_parts, "memory": _memory}
 
 
 @pytest.fixture(params=sorted(STORES))

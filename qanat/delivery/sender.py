@@ -196,8 +196,7 @@ class SenderCore:
             commands.append(Acknowledge(missed))
         commands += self._retire(event.committed)
         if self._streams:
-            proposals = {name: stream.acked for name, stream in self._streams.items()}
-            commands.append(SendOpen(self._connection, proposals))
+            commands.append(self._open(self._streams))
         return commands
 
     def _found(self, event: Found) -> list[Command]:
@@ -212,8 +211,14 @@ class SenderCore:
         if missed:
             commands.append(Acknowledge(missed))
         if proposals and self.phase is Phase.STREAMING and self._welcomed:
-            commands.append(SendOpen(self._connection, proposals))
+            commands.append(self._open(proposals))
         return commands
+
+    def _open(self, names: Iterable[str]) -> SendOpen:
+        """Propose to resume where everything before is known to be in storage. An ack on receipt is no such knowledge: a
+        collector that never heard of the stream has to see the gap that another's crash has left."""
+        known = {name: 0 if self.ack_on_receipt else self._streams[name].acked for name in names}
+        return SendOpen(self._connection, known)
 
     def _is_news(self, name: str, position: int) -> bool:
         stream = self._streams.get(name)

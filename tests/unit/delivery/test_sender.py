@@ -82,6 +82,18 @@ def test_sender_throws_a_batch_away_when_it_was_read_before_a_rewind() -> None:
     assert core.handle(WasRead("s", 0, 5, 5)) == [SendRead(connection)]
 
 
+def test_sender_that_is_acked_on_receipt_shows_the_gap_that_a_crash_left() -> None:
+    core = SenderCore("web1/log", "instance-a", ("c1",), ack_on_receipt=True)
+    assert core.handle(Found({"s": 7})) == []
+    core.handle(Started())
+    core.handle(WaitOver(0))
+    assert core.handle(Connected(1)) == [SendHello(1, "web1/log", "instance-a", 0, True)]
+    assert core.handle(Welcomed(1, 3, {}, WINDOW)) == [Recover({}), SendOpen(1, {"s": 0})]
+    core.handle(OpenedAt(1, {"s": 0}))
+    assert core.handle(WasRead("s", 0, 7, 0)) == [SendRead(1)]  # what is gone, as a batch without events
+    assert core.handle(Acked(1, {"s": 7})) == [Acknowledge({"s": 7})]
+
+
 def test_sender_has_no_credit_when_its_window_is_full() -> None:
     core = a_sender()
     streaming(core)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 
-from agent.tailing.identity import FINGERPRINT_BYTES, TAIL_BYTES, digest
+from agent.tailing.identity import FINGERPRINT_BYTES, TAIL_BYTES, Mark, digest
 from agent.tailing.stream import Stream
+
+
+def mark_at(fd: int, position: int) -> Mark:
+    """What a file has before a position. Raises OSError."""
+    length = min(position, TAIL_BYTES)
+    return Mark(position, digest(os.pread(fd, length, position - length)))
 
 
 def continues(stream: Stream, fd: int) -> bool:
@@ -13,10 +19,7 @@ def continues(stream: Stream, fd: int) -> bool:
     if stream.high_tail is not None:
         length = len(stream.high_tail)
         return os.pread(fd, length, stream.high - length) == stream.high_tail
-    mark = stream.mark
-    if mark is None:
-        return True
-    return digest(os.pread(fd, mark.length, mark.position - mark.length)) == mark.hash
+    return stream.mark is None or stream.mark == mark_at(fd, stream.mark.position)
 
 
 def is_intact(stream: Stream, fd: int) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import structlog
 
 from agent.tailing import names
-from agent.tailing.content import is_intact, is_prefix, was_copied
+from agent.tailing.content import is_intact, is_prefix, mark_at, was_copied
 from agent.tailing.handles import Handles, Listings, open_regular
 from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint
 from agent.tailing.registry import Registry
@@ -100,10 +100,11 @@ class Copies:
             if opened is None:
                 continue
             fd, status = opened
-            mark = Fingerprint.of(os.pread(fd, FINGERPRINT_BYTES, 0))
-            os.close(fd)
-            if stream.end is not None and status.st_size <= stream.end:
-                self._tombs.add([Tomb(status.st_dev, status.st_ino, mark.length, mark.hash, status.st_size)])
+            try:
+                if stream.end is not None and status.st_size <= stream.end:
+                    self._tombs.add([_tomb(fd, status)])
+            finally:
+                os.close(fd)
 
     def _family(self, path: str) -> Iterator[Stream]:
         for home in names.homes_of(path):
@@ -125,7 +126,7 @@ class Copies:
                 return False
             fd, status = opened
             key = (status.st_dev, status.st_ino)
-            finished = self._tombs.cover(key, os.pread(fd, FINGERPRINT_BYTES, 0), status.st_size)
+            finished = self._tombs.cover(key, fd, status.st_size)
             taken = finished or self._registry.at_inode(key) is not None
             if taken or not was_copied(stream, fd, status):
                 os.close(fd)
@@ -140,3 +141,8 @@ class Copies:
         stream.where, stream.size, stream.mtime_ns = path, status.st_size, status.st_mtime_ns
         self._situation.changed = True
         return True
+
+
+def _tomb(fd: int, status: os.stat_result) -> Tomb:
+    begin, end = Fingerprint.of(os.pread(fd, FINGERPRINT_BYTES, 0)), status.st_size
+    return Tomb(status.st_dev, status.st_ino, begin.length, begin.hash, end, mark=mark_at(fd, end).hash)

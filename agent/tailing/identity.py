@@ -50,11 +50,6 @@ class Mark:
     position: int
     hash: str
 
-    @property
-    def length(self) -> int:
-        """How many bytes are hashed."""
-        return min(self.position, TAIL_BYTES)
-
 
 @dataclass(frozen=True, slots=True)
 class StreamId:

@@ -10,7 +10,6 @@ import os
 import structlog
 
 from agent.tailing.handles import Listings, open_regular
-from agent.tailing.identity import FINGERPRINT_BYTES
 from agent.tailing.newcomers import Newcomers
 from agent.tailing.registry import Registry
 from agent.tailing.situation import Situation
@@ -43,9 +42,9 @@ class Late:
         """Whether this is a finished file."""
         return key in self._tombs
 
-    def start_of(self, key: tuple[int, int], head: bytes, size: int) -> int:
-        """Where a file goes on that was read to its end before; 0 for any other."""
-        start = self._tombs.start_of(key, head, size)
+    def start_of(self, key: tuple[int, int], fd: int, size: int) -> int:
+        """Where a file goes on that was read to its end before; 0 for any other. Raises OSError."""
+        start = self._tombs.start_of(key, fd, size)
         if 0 < start < size:
             self._count("bytes_late", size - start)
             _log.warning("file_grew_after_its_end", device=key[0], inode=key[1], end=start, size_bytes=size)
@@ -72,9 +71,10 @@ class Late:
             return
         fd, status = opened
         try:
-            key, head = (status.st_dev, status.st_ino), os.pread(fd, FINGERPRINT_BYTES, 0)
+            key = (status.st_dev, status.st_ino)
+            was_empty = self._tombs.was_empty(key)
+            start = self.start_of(key, fd, status.st_size)
         finally:
             os.close(fd)
-        start = self.start_of(key, head, status.st_size)
-        if start and self._registry.at_inode(key) is None:
+        if (start or was_empty) and self._registry.at_inode(key) is None:
             self._newcomers.add_away(path, home, start=start)

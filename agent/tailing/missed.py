@@ -13,7 +13,6 @@ from agent.tailing.copies import Copies
 from agent.tailing.discovery import Discovery
 from agent.tailing.endings import Endings
 from agent.tailing.handles import Handles, Listings, open_regular
-from agent.tailing.identity import FINGERPRINT_BYTES
 from agent.tailing.newcomers import Newcomers
 from agent.tailing.registry import Registry
 from agent.tailing.situation import Situation
@@ -67,10 +66,14 @@ class Missed:
     def _part_from_cut(self, home: str) -> None:
         """What is known goes on in copies where it was cut, before they are taken for something that was missed."""
         for stream in list(self._registry.at_home(home)):
+            if stream.gone:
+                continue
             try:
-                fd = None if stream.gone else self._handles.get(stream)
+                fd = self._handles.get(stream)
                 if fd is not None and not is_intact(stream, fd):
                     self._endings.lose(stream, "truncated")
+                elif fd is None and stream.end is None:
+                    self._endings.move_to_copy(stream)
             except OSError as error:
                 self._situation.complain(stream.where or home, error)
 
@@ -94,6 +97,10 @@ class Missed:
                 and status.st_mtime_ns >= after_ns
                 and not self._is_known(path, status)
             ):
+                if status.st_size == 0:  # but a writer may still have it open
+                    self._tombs.remember_empty(status, home, path)
+                    self._situation.changed = True
+                    continue
                 yield status.st_mtime_ns, path
 
     def _is_known(self, path: str, status: os.stat_result) -> bool:
@@ -108,7 +115,7 @@ class Missed:
         fd, status = opened
         try:
             if stream is None:
-                return self._tombs.cover(key, os.pread(fd, FINGERPRINT_BYTES, 0), status.st_size)
+                return self._tombs.cover(key, fd, status.st_size)
             if is_intact(stream, fd):
                 return True
         finally:

@@ -7,6 +7,7 @@ import os
 import structlog
 
 from agent.tailing import names
+from agent.tailing.content import mark_at
 from agent.tailing.handles import Handles, Listings, open_regular
 from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint, StreamId
 from agent.tailing.registry import Registry
@@ -50,18 +51,18 @@ class Newcomers:
         identity: StreamId,
         home: str,
         status: os.stat_result,
-        head: bytes,
+        fd: int,
         position: int,
         path: str | None = None,
     ) -> Stream:
-        """A stream that was not known to this process; `path`: where it is now, unless at home."""
+        """A stream that was not known to this process; `path`: where it is now, unless at home. Raises OSError."""
         stream = Stream(
             id=str(identity),
             nonce=identity.nonce,
             home=home,
             dev=status.st_dev,
             ino=status.st_ino,
-            fingerprint=Fingerprint.of(head),
+            fingerprint=Fingerprint.of(os.pread(fd, FINGERPRINT_BYTES, 0)),
             attributes=self.attributes(home),
             start=position,
             acked=position,
@@ -69,6 +70,8 @@ class Newcomers:
             mtime_ns=status.st_mtime_ns,
             grown_at_s=self._context.clock.monotonic_s(),
             seen_ns=status.st_mtime_ns,
+            # Many files may begin alike: until it is read, it is known by its end.
+            mark=mark_at(fd, status.st_size) if status.st_size > FINGERPRINT_BYTES else None,
             # What a link points to, to find it when the link is switched.
             where=self._listings.real(path or home),
             high=position,
@@ -106,7 +109,7 @@ class Newcomers:
         if not head:
             os.close(fd)
             return None
-        stream = self.add(self.new_id(status.st_ino, head), home, status, head, start, path)
+        stream = self.add(self.new_id(status.st_ino, head), home, status, fd, start, path)
         self._handles.put(stream, fd)
         self.away_since(stream, status)
         return stream

@@ -166,8 +166,7 @@ class Recovery:
             os.close(fd)
             return taken is not None
         identity, position = taken
-        head = os.pread(fd, FINGERPRINT_BYTES, 0)
-        stream = self._newcomers.add(identity, self.home_of(path) or path, status, head, position, path)
+        stream = self._newcomers.add(identity, self.home_of(path) or path, status, fd, position, path)
         self._handles.put(stream, fd)
         self._newcomers.away_since(stream, status)
         return True
@@ -178,7 +177,7 @@ class Recovery:
         if (
             known is None
             or self._registry.at_inode(key) is not None
-            or self._tombs.cover(key, head, status.st_size)
+            or self._tombs.cover(key, fd, status.st_size)
         ):
             return None
         return known.take(status.st_ino, head, status.st_size)

@@ -48,6 +48,7 @@ class Tomb(msgspec.Struct, frozen=True, array_like=True):
     end: int
     home: str = ""
     path: str = ""
+    mark: str = ""  # of the bytes before `end`, if they are known
 
 
 class Home(msgspec.Struct, frozen=True, array_like=True):

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Iterator
 
 from agent.tailing import names
+from agent.tailing.content import mark_at
 from agent.tailing.handles import Listings
-from agent.tailing.identity import Fingerprint
+from agent.tailing.identity import FINGERPRINT_BYTES, Fingerprint
 from agent.tailing.state import Tomb
 from agent.tailing.stream import Stream
 
@@ -26,15 +27,29 @@ class Tombs:
     def __contains__(self, key: tuple[int, int]) -> bool:
         return key in self._tombs
 
-    def cover(self, key: tuple[int, int], head: bytes, size: int) -> bool:
-        """Whether a file is a finished one, rather than another on its inode; then the finished one is forgotten."""
+    def cover(self, key: tuple[int, int], fd: int, size: int) -> bool:
+        """Whether a file is a finished one, rather than another on its inode; then the finished one is forgotten.
+
+        Raises OSError."""
         tomb = self._tombs.get(key)
         if tomb is None:
             return False
-        same = size >= tomb.end and Fingerprint(tomb.fingerprint_bytes, tomb.fingerprint).matches(head)
+        same = (
+            size >= tomb.end
+            and (tomb.end > 0 or size == 0)
+            and Fingerprint(tomb.fingerprint_bytes, tomb.fingerprint).matches(
+                os.pread(fd, FINGERPRINT_BYTES, 0)
+            )
+            and (not tomb.mark or mark_at(fd, tomb.end).hash == tomb.mark)
+        )
         if not same:
             self._drop(key)
         return same
+
+    def was_empty(self, key: tuple[int, int]) -> bool:
+        """Whether a file was remembered with nothing in it."""
+        tomb = self._tombs.get(key)
+        return tomb is not None and tomb.end == 0
 
     def add(self, tombs: Iterable[Tomb]) -> None:
         """Remember."""
@@ -47,17 +62,24 @@ class Tombs:
         while len(self._tombs) > TOMBS_MAX:
             self._drop(next(iter(self._tombs)))
 
+    def remember_empty(self, status: os.stat_result, home: str, path: str) -> None:
+        """Remember a file that was rotated away from `home` with nothing in it."""
+        nothing = Fingerprint.of(b"")
+        where = names.encode(home), names.encode(path)
+        self.add([Tomb(status.st_dev, status.st_ino, nothing.length, nothing.hash, 0, *where)])
+
     def remember(self, stream: Stream) -> None:
         """Remember a stream that was read up to its end."""
         assert stream.end is not None
-        mark = stream.fingerprint
+        begin, mark = stream.fingerprint, stream.current_mark()
         home, path = names.encode(stream.home), names.encode(stream.where or "")
-        self.add([Tomb(stream.dev, stream.ino, mark.length, mark.hash, stream.end, home, path)])
+        before_end = mark.hash if mark is not None and mark.position == stream.end else ""
+        self.add([Tomb(*stream.key, begin.length, begin.hash, stream.end, home, path, before_end)])
 
-    def start_of(self, key: tuple[int, int], head: bytes, size: int) -> int:
+    def start_of(self, key: tuple[int, int], fd: int, size: int) -> int:
         """Where a file begins that was not read: 0, or where it ended when it was finished. A file that has grown, or
-        is another one by now, is forgotten."""
-        if not self.cover(key, head, size):
+        is another one by now, is forgotten. Raises OSError."""
+        if not self.cover(key, fd, size):
             return 0
         end = self._tombs[key].end
         if size > end:

@@ -91,9 +91,7 @@ class Tracker:
                     continue
                 self._situation.leave(path, stream)
                 leavers[stream] = None
-            last = self._registry.latest(path)
-            is_last = status is not None and last is not None and last.key == (status.st_dev, status.st_ino)
-            if not is_last and self._registry.seen_ns(path) is not None:
+            if self._registry.seen_ns(path) is not None and not self._is_latest(path, status):
                 replaced.append(path)
             self._situation.follow_link(path)
             if status is not None:
@@ -159,6 +157,12 @@ class Tracker:
         self._situation.leave_all(stream)
         stream.high = position
         self._endings.bury(stream)
+
+    def _is_latest(self, path: str, status: os.stat_result | None) -> bool:
+        if status is None:
+            return False
+        stream = self._registry.at_inode((status.st_dev, status.st_ino))
+        return stream is not None and stream is self._registry.latest(path)
 
     def _stat(self, path: str) -> os.stat_result | None:
         try:
@@ -250,14 +254,14 @@ class Tracker:
         add = self._newcomers.add
         taken = self.known.take(status.st_ino, head, status.st_size) if self.known is not None else None
         if taken is not None:
-            return add(taken[0], path, status, head, taken[1])
-        start = self._late.start_of(key, head, status.st_size)
+            return add(taken[0], path, status, fd, taken[1])
+        start = self._late.start_of(key, fd, status.st_size)
         if self._late.is_over(key):  # it came back and has not grown: nothing to read yet
             return None
         if not start and self._copies.original_of(path, fd, status) is not None:
             return None
         start = max(start, min(status.st_size, self.sizes_at_open.pop(key, 0)))
-        return add(self._newcomers.new_id(status.st_ino, head), path, status, head, start)
+        return add(self._newcomers.new_id(status.st_ino, head), path, status, fd, start)
 
     # -- away from home -----------------------------------------------------------------------------------------------
 

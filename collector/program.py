@@ -11,13 +11,14 @@ from pathlib import Path
 
 import structlog
 
+from collector.fan_out.build import build_sink
 from collector.pipeline import Pipeline
 from qanat import limits, registry
 from qanat.component import Context
 from qanat.coordination.store import Store
 from qanat.delivery.receiver import ReceiverCore
 from qanat.flow.bind import bind
-from qanat.flow.model import Call, LogicalNode
+from qanat.flow.model import LogicalNode
 from qanat.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -80,9 +81,7 @@ class Collector:
         context.state_dir.mkdir(parents=True, exist_ok=True)
         source_type = registry.collector_source(node.source.name)
         source = source_type(bind(node.source, source_type.Config), context)
-        assert isinstance(node.sink, Call)
-        sink_type = registry.sink(node.sink.name)
-        sink = sink_type(bind(node.sink, sink_type.Config), context)
+        sink = build_sink(node, context)
         core = ReceiverCore(
             f"{self.name}/{node.name}",
             uuid.uuid4().hex,

@@ -61,13 +61,16 @@ class BranchRunner:
             self._changed.notify_all()
 
     def wait_until_drained(self, timeout_s: float) -> bool:
-        """*Blocking* until all that is committed was taken, or a mark waits for its record; False when it takes longer."""
+        """*Blocking* until all that is committed was taken, a mark waits for its record, or the branch is in trouble; False
+        when it takes longer."""
         with self._changed:
             return self._changed.wait_for(self._has_drained, timeout_s)
 
     def _has_drained(self) -> bool:
         core = self._core
-        return core is None or core.staged is not None or (self._drained and core.committed.at >= core.end)
+        if core is None or core.staged is not None or self._attempt:
+            return True
+        return self._drained and core.committed.at >= core.end
 
     def close(self) -> None:
         """End the thread, after the call of the sink that is going on, and close the sink. Idempotent."""

@@ -1,0 +1,48 @@
+"""From a logical node's sink expression to its sink."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from collector.fan_out.sink import Branch, FanOut
+from qanat import registry
+from qanat.component import Context, Sink
+from qanat.errors import ConfigError
+from qanat.flow.bind import bind
+from qanat.flow.model import Call, LogicalNode, SinkExpression
+from qanat.flow.printer import print_sink
+from qanat.flow.sinks import branches
+
+
+def build_sink(node: LogicalNode, context: Context) -> Sink:
+    """The sink, or a fan-out of sinks. Raises ConfigError."""
+    found = list(branches(node.sink))
+    if len(found) == 1:
+        return _component(found[0].sink, context)
+    return FanOut(
+        [
+            Branch(str(index), _component(branch.sink, branch_context(context, index)), branch.required)
+            for index, branch in enumerate(found)
+        ],
+        context,
+    )
+
+
+def branch_context(context: Context, index: int) -> Context:
+    """What a branch is given: as if it were a logical node of its own. The first has the node's name, so that a node that
+    becomes a fan-out goes on where it was; no logical node can have the names of the others."""
+    if index == 0:
+        return context
+    name = f"{context.logical_node}~{index}"
+    state_dir = context.state_dir.with_name(name)
+    state_dir.mkdir(parents=True, exist_ok=True)
+    return replace(context, logical_node=name, state_dir=state_dir)
+
+
+def _component(sink: SinkExpression, context: Context) -> Sink:
+    if not isinstance(sink, Call):
+        raise ConfigError(
+            f"{print_sink(sink)} in a collector: it stores in one place, or with [ a, b ] in several"
+        )
+    found = registry.sink(sink.name)
+    return found(bind(sink, found.Config), context)

@@ -30,10 +30,10 @@ def build_sink(node: LogicalNode, context: Context) -> Sink:
 
 def branch_context(context: Context, index: int) -> Context:
     """What a branch is given: as if it were a logical node of its own. The first has the node's name, so that a node that
-    becomes a fan-out goes on where it was; no logical node can have the names of the others."""
+    becomes a fan-out goes on where it was; no logical node has a name that begins with a digit."""
     if index == 0:
         return context
-    name = f"{context.logical_node}~{index}"
+    name = f"{index}.{context.logical_node}"
     state_dir = context.state_dir.with_name(name)
     state_dir.mkdir(parents=True, exist_ok=True)
     return replace(context, logical_node=name, state_dir=state_dir)

@@ -89,11 +89,11 @@ def metric(port: int, name: str) -> float:
 
 
 class Cluster:
-    """A context manager: no process of it lives on after the block."""
+    """A context manager: no process of it lives on after the block. `store`: a URL; by default embedded."""
 
-    def __init__(self, directory: Path, store: Path | None = None) -> None:
+    def __init__(self, directory: Path, store: str | None = None) -> None:
         self.directory = directory
-        self.store = directory / "store.db" if store is None else store
+        self.store = f"embedded:{directory / 'store.db'}" if store is None else store
         self.out = directory / "out"
         self.daemons: list[Daemon] = []
         self._ending = ended_together(self.daemons)
@@ -112,19 +112,20 @@ class Cluster:
         name: str,
         options: str = "roll=1s",
         *,
+        sink: str | None = None,
         out: Path | None = None,
         port: int = 0,
         commit: str = "100ms",
         tune: Mapping[str, float] | None = None,
     ) -> Collector:
-        """A collector that writes with `file(OUT, "web-", OPTIONS)`; not started."""
+        """A collector that writes with `file(OUT, "web-", OPTIONS)`, or with `sink`; not started."""
         out = self.out / name if out is None else out
         port, metrics_port = port or free_port(), free_port()
         comma = ", " if options else ""
-        sink = f'file("{out}", "web-"{comma}{options})'
+        sink = sink or f'file("{out}", "web-"{comma}{options})'
         flow = self._flow(name, f'coll : collectorSource({port}, "{LOOPBACK}") | {sink} ;')
         arguments = ["collector", str(flow), "--name", name, "--state-dir", str(self.directory / "state")]
-        arguments += ["--store", f"embedded:{self.store}", "--commit-interval", commit]
+        arguments += ["--store", self.store, "--commit-interval", commit]
         arguments += ["--metrics", str(metrics_port)]
         made = Collector(
             name, arguments, self._log(name), tune or {}, port=port, metrics_port=metrics_port, out=out

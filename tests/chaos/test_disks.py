@@ -31,7 +31,7 @@ def test_full_disk_under_the_store():
         chaos("full_disk_under_the_store") as trouble,
         small_disk(trouble.cluster.directory / "store", 16) as disk,
     ):
-        trouble.cluster.store = disk.path / "store.db"
+        trouble.cluster.store = f"embedded:{disk.path / 'store.db'}"
         c1, c2 = trouble.collector("c1"), trouble.collector("c2")
         trouble.agent("a1", c1, c2)
         with trouble.writing(WRITTEN_MAX):

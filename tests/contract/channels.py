@@ -99,6 +99,7 @@ class View:
             assert batch.stream == self.stream
             assert batch.start < batch.end
             assert not new or new[-1].end == batch.start, "batches of a stream are contiguous"
+            assert batch.count in (0, batch.end - batch.start), "positions of a channel are numbers of events"
             new.append(batch)
         self.batches += new
         return new
@@ -196,6 +197,5 @@ def bodies(some: Sequence[Batch]) -> list[bytes]:
             numbers = batch.payload.column("position").to_pylist()
             assert numbers == list(range(batch.start, batch.end))
         assert len(own) == batch.count
-        assert batch.count in (0, batch.end - batch.start), "positions of a channel are numbers of events"
         found += own
     return found

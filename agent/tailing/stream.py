@@ -32,12 +32,14 @@ class Stream:
     mtime_ns: int  # of the file, when it was last looked at
     grown_at_s: float  # monotonic
     seen_ns: int  # its mtime when it was last seen at `home`: what is created there after it is not older
-    mark: Mark | None = None  # from state: what was before the furthest read position of the last process
+    mark: Mark | None = (
+        None  # of the furthest read position of the last process, or the size when it was found
+    )
     where: str | None = None
     at: set[str] = field(default_factory=set)
     cursor: int | None = None  # read position; None until the first seek
     high: int = 0  # the furthest position read
-    high_tail: bytes | None = None  # the last bytes before `high`
+    high_tail: bytes | None = None  # the last bytes before `high`; None when not known
     tail: bytes | None = None  # the last bytes before `cursor`, compared before reading on
     scanned: int = 0  # no line end between `cursor` and here
     end: int | None = None  # nothing is read beyond it any more
@@ -109,7 +111,7 @@ class Stream:
         self.tail = tail
         if position >= self.high:
             self.high = position
-            self.high_tail = tail
+            self.high_tail = tail or None
         self.size = max(self.size, position)
 
     def current_mark(self) -> Mark | None:

@@ -85,10 +85,11 @@ class Tracker:
         for path in paths:
             status = self._stat(path)
             stream = self._situation.here.get(path)
-            if stream is not None:
-                if status is not None and (status.st_dev, status.st_ino) == stream.key:
-                    self._observe_at(path, stream, status)
+            if stream is not None and status is not None and (status.st_dev, status.st_ino) == stream.key:
+                self._observe_at(path, stream, status)
+                if path in stream.at:
                     continue
+            elif stream is not None:
                 self._situation.leave(path, stream)
                 leavers[stream] = None
             if self._registry.seen_ns(path) is not None and not self._is_latest(path, status):

@@ -62,6 +62,7 @@ class Delivery:
         self._batch: tuple[Batch, bytes] | None = None
         self._go = asyncio.Event()
         self._stopping = False
+        self._emptying = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
@@ -87,9 +88,11 @@ class Delivery:
         finally:
             await self._close()
 
-    def stop(self) -> None:
-        """Read nothing more; `run` ends when what was sent is acked. Call again, or cancel, not to wait for that."""
+    def stop(self, *, empty: bool = False) -> None:
+        """Read nothing more, or with `empty` only what there is now; `run` ends when what was sent is acked. Cancel it not
+        to wait for that."""
         self._stopping = True
+        self._emptying = empty
         self._source.wake()
         self._go.set()
 
@@ -134,19 +137,31 @@ class Delivery:
         """Read while there is credit and room; ask for news when there is nothing to read, and now and then anyway."""
         assert self._loop is not None
         news_at = 0.0
-        while not (self._stopping and (self.core.is_drained or self.core.phase is not Phase.STREAMING)):
+        while not self._is_done():
             if not self._may_read():
                 self._go.clear()
                 await self._go.wait()
                 continue
             was_read = await self._read_some()
+            if self._emptying and not was_read and self._is_empty():
+                return
             if not was_read or self._loop.time() >= news_at:
                 await self._hear(0.0 if was_read else POLL_S)
                 news_at = self._loop.time() + NEWS_S
 
+    def _is_done(self) -> bool:
+        if not self._stopping or self._emptying:
+            return False
+        return self.core.is_drained or self.core.phase is not Phase.STREAMING
+
+    def _is_empty(self) -> bool:
+        """After a read that gave nothing: what there was is acked, and no stream is about to be sought elsewhere."""
+        opened = all(at is not None for _, at in self.core.positions().values())
+        return opened and self.core.is_drained and self.core.phase is Phase.STREAMING
+
     def _may_read(self) -> bool:
         return (
-            not self._stopping
+            (not self._stopping or self._emptying)
             and self.core.credit_bytes > 0
             and self._connection is not None
             and self._connection.has_room
@@ -253,6 +268,7 @@ class Delivery:
                     sender=command.sender,
                     instance=command.instance,
                     instance_epoch=command.instance_epoch,
+                    ack_on_receipt=command.ack_on_receipt,
                 )
                 connection.send(wire.ToCollector(hello=hello))
             case m.SendOpen():

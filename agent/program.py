@@ -6,24 +6,34 @@ import asyncio
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
+from agent.channelled import Channelled, Deliver
 from agent.delivery import Delivery
+from agent.feed import Feed
+from agent.losses import Losses
+from agent.plan import Destination, Line, lines, weakened
 from qanat import registry
-from qanat.component import Context
+from qanat.component import Context, Cursor, Level, Source
 from qanat.delivery.sender import SenderCore
 from qanat.flow.bind import bind
 from qanat.flow.model import Call, LogicalNode
+from qanat.flow.routes import routes
 from qanat.metrics import Metrics
+
+Running = Delivery | Channelled
 
 log = structlog.get_logger(__name__)
 
-DRAIN_S_MAX = (
-    10.0  # what a stopping agent waits for acks; what is not acked by then is sent again by the next start
-)
+# What a stopping agent waits for acks, and for a memory channel to be emptied. What is not acked by then is sent again by
+# the next start, if it is in the source or on disk. As long as supervisors wait at least: Docker kills after 10 s,
+# Kubernetes after 30, systemd after 90.
+DRAIN_S_MAX = 10.0
+
+CHANNEL_DIRECTORY = "channel"  # within the state directory of the source, whose files have names with a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and what was sent is acked. Raises ConfigError, FencedError."""
         instance = uuid.uuid4().hex
-        deliveries = [self._build(node, instance) for node in self.nodes]
+        deliveries = [running for node in self.nodes for running in self._build(node, instance)]
         log.info("agent_started", name=self.name, nodes=[node.name for node in self.nodes], instance=instance)
         try:
             async with asyncio.TaskGroup() as group:
@@ -50,26 +60,74 @@ class Agent:
             pass
         log.info("agent_stopped", name=self.name)
 
-    def _build(self, node: LogicalNode, instance: str) -> Delivery:
-        context = Context(
-            physical_node=self.name,
-            logical_node=node.name,
-            host=socket.gethostname(),
-            state_dir=self.state_dir / node.name,
-            count=self.metrics.counts(node.name),
+    def _build(self, node: LogicalNode, instance: str) -> list[Running]:
+        """A delivery for each source, or what feeds a channel and delivers from it."""
+        planned = lines(
+            node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level
         )
-        context.state_dir.mkdir(parents=True, exist_ok=True)
-        source_type = registry.source(node.source.name)
-        source = source_type(bind(node.source, source_type.Config), context)
-        assert isinstance(node.sink, Call)
-        sink_type = registry.agent_sink(node.sink.name)
-        sink = sink_type(bind(node.sink, sink_type.Config), context)
-        core = SenderCore(f"{self.name}/{node.name}", instance, sink.destinations())
-        return Delivery(core, source, context, self.metrics.agent(node.name))
+        return [self._line(line, instance) for line in planned]
+
+    def _line(self, line: Line, instance: str) -> Running:
+        context = self._context(line.label, self.state_dir / line.label)
+        source_type = registry.source(line.source.name)
+        source = source_type(bind(line.source, source_type.Config), context)
+        if line.channel is not None:
+            return self._channelled(line, line.channel, source, context, instance)
+        (destination,) = line.destinations
+        return self._delivery(destination, context, instance, of_channel=False)(source)
+
+    def _channelled(
+        self, line: Line, call: Call, source: Source, context: Context, instance: str
+    ) -> Channelled:
+        metrics = self.metrics.agent(line.label)
+        channel_context = self._context(line.label, self.state_dir / line.label / CHANNEL_DIRECTORY)
+        losses = Losses(channel_context, metrics)
+        channel_type = registry.channel(call.name)
+        channel = channel_type(bind(call, channel_type.Config), replace(channel_context, count=losses.count))
+        for warning in weakened(line, channel.keeps):
+            log.warning("promise_weakened", reason=warning)
+        several = len(line.destinations) > 1
+        cursors = [Cursor(each.label, each.required or not several) for each in line.destinations]
+        deliver = [
+            self._delivery(each, replace(context, logical_node=each.label), instance, of_channel=True)
+            for each in line.destinations
+        ]
+        return Channelled(line.label, Feed(source, channel, cursors, context, metrics), deliver, losses)
+
+    def _delivery(
+        self, destination: Destination, context: Context, instance: str, *, of_channel: bool
+    ) -> Deliver:
+        core = SenderCore(
+            f"{self.name}/{destination.label}",
+            instance,
+            self._chain(destination, context),
+            ack_on_receipt=destination.level < Level.E2E,
+        )
+        metrics = self.metrics.agent(destination.label, of_channel=of_channel)
+        return lambda source: Delivery(core, source, context, metrics)
+
+    def _chain(self, destination: Destination, context: Context) -> tuple[str, ...]:
+        """`host:port` of each collector, each once."""
+        chain: dict[str, None] = {}
+        for call in destination.sinks:
+            sink_type = registry.agent_sink(call.name)
+            sink = sink_type(bind(call, sink_type.Config), context)
+            chain.update(dict.fromkeys(sink.destinations()))
+        return tuple(chain)
+
+    def _context(self, label: str, directory: Path) -> Context:
+        directory.mkdir(parents=True, exist_ok=True)
+        return Context(
+            physical_node=self.name,
+            logical_node=label,
+            host=socket.gethostname(),
+            state_dir=directory,
+            count=self.metrics.counts(label),
+        )
 
 
 async def _stop(
-    deliveries: Sequence[Delivery], running: Sequence[asyncio.Task[None]], stop: asyncio.Event
+    deliveries: Sequence[Running], running: Sequence[asyncio.Task[None]], stop: asyncio.Event
 ) -> None:
     """Once told to: let every delivery drain, but not for ever."""
     await stop.wait()

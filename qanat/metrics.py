@@ -24,6 +24,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.read = Flow(self, "read", "that sources read")
+        self.taken = Flow(self, "taken", "that senders took out of a channel, again after a rewind too")
         self.sent = Flow(self, "sent", "sent to a collector, again after a rewind or failover too")
         self.received = Flow(self, "received", "that a collector accepted from senders")
         self.stored = Flow(self, "stored", "committed in storage")
@@ -44,6 +45,7 @@ class Metrics:
             registry=self.registry,
         )
         self.lag_bytes = self._gauge("qanat_lag_bytes", "Bytes that a source has and did not read yet.")
+        self.waiting_bytes = self._gauge("qanat_waiting_bytes", "Bytes that wait in a channel for a sender.")
         self.unacked_age_seconds = self._gauge(
             "qanat_unacked_age_seconds", "Age of the oldest batch that was read and is not acknowledged."
         )
@@ -51,9 +53,9 @@ class Metrics:
             "qanat_component_occurrences", "What sources and sinks count themselves, by name.", "what"
         )
 
-    def agent(self, logical_node: str) -> AgentMetrics:
-        """The metrics of one sender."""
-        return AgentMetrics(self, logical_node)
+    def agent(self, logical_node: str, *, of_channel: bool = False) -> AgentMetrics:
+        """The metrics of one sender; `of_channel`: what it reads was read, and counted, before."""
+        return AgentMetrics(self, logical_node, of_channel)
 
     def collector(self, logical_node: str) -> CollectorMetrics:
         """The metrics of one collector sink."""
@@ -122,13 +124,14 @@ class Flow:
 class AgentMetrics:
     """What one sender counts. `read`, `sent`, `acked` take events, payload bytes and batches."""
 
-    def __init__(self, metrics: Metrics, logical_node: str) -> None:
-        self.read = metrics.read.of(logical_node)
+    def __init__(self, metrics: Metrics, logical_node: str, of_channel: bool = False) -> None:
+        self.read = (metrics.taken if of_channel else metrics.read).of(logical_node)
         self.sent = metrics.sent.of(logical_node)
         self.acked = metrics.acked.of(logical_node)
         self.rewound = metrics.rewinds.labels(logical_node).inc
         self.failed_over = metrics.failovers.labels(logical_node).inc
-        self.lag_bytes = metrics.lag_bytes.labels(logical_node).set
+        behind = metrics.waiting_bytes if of_channel else metrics.lag_bytes
+        self.lag_bytes = behind.labels(logical_node).set
         self.unacked_age_s = metrics.unacked_age_seconds.labels(logical_node).set
         self._dropped = metrics.dropped_events
         self._logical_node = logical_node

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from qanat.component import AgentSink, Channel, CollectorSource, Component, Sink, Source
 from qanat.errors import ConfigError
 from qanat.flow.faults import did_you_mean
+from qanat.flow.model import Call, SinkExpression
 
 SOURCES = "qanat.sources"
 CHANNELS = "qanat.channels"
@@ -61,6 +62,11 @@ def sink(name: str) -> type[Sink]:
 def agent_sink(name: str) -> type[AgentSink]:
     """The agent's sink that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
     return _component(AGENT_SINKS, "agent sink", name, AgentSink)  # type: ignore[type-abstract]
+
+
+def general_form(call: Call) -> SinkExpression:
+    """What an agent's sink stands for: `agentE2EChain("c1", "c2")` is a failover. Raises ConfigError."""
+    return agent_sink(call.name).general_form(call)
 
 
 def collector_source(name: str) -> type[CollectorSource]:

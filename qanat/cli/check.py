@@ -9,7 +9,7 @@ from qanat import registry
 from qanat.component import Component, Context
 from qanat.errors import ConfigError
 from qanat.flow.bind import bind
-from qanat.flow.model import Call, Failover, LogicalNode, SinkExpression
+from qanat.flow.model import Call, Failover, LogicalNode
 from qanat.flow.printer import print_sink
 from qanat.flow.routes import routes
 from qanat.flow.sinks import branches, calls
@@ -38,11 +38,6 @@ def check_collector(nodes: Iterable[LogicalNode]) -> None:
     _raise_if_any(fault for node in nodes for fault in _collector_faults(node))
 
 
-def general_form(call: Call) -> SinkExpression:
-    """What an agent's sink stands for. Raises ConfigError."""
-    return registry.agent_sink(call.name).general_form(call)
-
-
 def _raise_if_any(faults: Iterable[str]) -> None:
     found = list(faults)
     if found:
@@ -54,7 +49,7 @@ def _agent_faults(node: LogicalNode) -> list[str]:
     if faults:
         return faults
     try:  # what its sinks mean together
-        routes(node.sink, general_form)
+        routes(node.sink, registry.general_form)
     except ConfigError as error:
         return list(error.faults)
     return []

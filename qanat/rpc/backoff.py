@@ -12,8 +12,10 @@ FIRST_S = 1.0
 
 @functools.cache
 def _wait(max_s: float) -> tenacity.wait.wait_base:
-    return tenacity.wait_exponential_jitter(
-        initial=min(FIRST_S, max_s / 4), max=max_s, jitter=min(1.0, max_s / 4)
+    first_s = min(FIRST_S, max_s / 4)
+    # The jitter is on top of the exponential part, at its bound too: agents that were cut off together come back one by one.
+    return tenacity.wait_exponential(multiplier=first_s, max=max_s - first_s) + tenacity.wait_random(
+        0, first_s
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qanat import registry
-from qanat.cli.check import check_agent, check_collector, general_form
+from qanat.cli.check import check_agent, check_collector
 from qanat.component import Context, Level
 from qanat.errors import ConfigError
 from qanat.flow.bind import bind
@@ -34,7 +34,7 @@ def node(sink: str, source: str = 'tail("/x")') -> LogicalNode:
 
 
 def general(sink: str) -> str:
-    return print_sink(generalise(node(sink).sink, general_form))
+    return print_sink(generalise(node(sink).sink, registry.general_form))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def destinations(call: SinkExpression) -> tuple[str, ...]:
 @pytest.mark.parametrize("level", list(Level), ids=lambda level: level.name)
 def test_chain_and_its_general_form_have_the_same_destinations_and_level(level: Level) -> None:
     chain = node(f'agent{level.name}Chain("c1", "c2:5", "[::1]:7")').sink
-    (route,) = routes(chain, general_form)
+    (route,) = routes(chain, registry.general_form)
     assert sum((destinations(sink) for sink in route.sinks), ()) == destinations(chain)
     assert isinstance(chain, Call)
     assert {registry.agent_sink(name).level for name in (chain.name, route.sinks[0].name)} == {level}

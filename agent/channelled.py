@@ -1,0 +1,57 @@
+"""One logical node of an agent with a channel: a feed, and a delivery for each destination. The shell around both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from agent.delivery import Delivery
+from agent.feed import Feed
+from agent.losses import Losses
+from qanat.component import Level, Source
+
+Deliver = Callable[[Source], Delivery]
+
+
+class Channelled:
+    """`deliver`: makes the delivery of each of the feed's cursors from the reader of it."""
+
+    def __init__(self, name: str, feed: Feed, deliver: Sequence[Deliver], losses: Losses) -> None:
+        self._name = name
+        self._feed = feed
+        self._deliver = deliver
+        self._losses = losses
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
+        # What is lost with the process is delivered before it ends, if there is time; the channel says what was left.
+        self._empties = feed.channel.keeps < Level.E2E
+
+    async def run(self) -> None:
+        """*Blocking* until `stop`, then until what was sent is acked. Raises what a delivery raises."""
+        try:
+            await self._ask(self._feed.open)
+            readers = [self._feed.channel.reader(cursor.name) for cursor in self._feed.cursors]
+            deliveries = [deliver(reader) for deliver, reader in zip(self._deliver, readers, strict=True)]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for delivery in deliveries:
+                        group.create_task(delivery.run())
+                    group.create_task(self._feed_until_stopped(deliveries))
+            finally:
+                self._feed.stop()
+        finally:
+            await self._ask(self._feed.close)
+            self._losses.close()
+            self._thread.shutdown(wait=True)
+
+    def stop(self) -> None:
+        """Read nothing more from the source; `run` ends when what is to be delivered is."""
+        self._feed.stop()
+
+    def _ask(self, call: Callable[..., None], *args: object) -> asyncio.Future[None]:
+        return asyncio.wrap_future(self._thread.submit(call, *args))
+
+    async def _feed_until_stopped(self, deliveries: Sequence[Delivery]) -> None:
+        await self._ask(self._feed.run)
+        for delivery in deliveries:
+            delivery.stop(empty=self._empties)

@@ -1,0 +1,166 @@
+"""Feeds a channel from a source: to the source it is what a collector is, to the channel what an application is.
+
+Everything is on one thread. Nothing that was read is lost: a batch that is refused is offered again until it is taken, and
+the source is only told of what the channel says is safe in it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import structlog
+
+from qanat import limits
+from qanat.batch import Batch
+from qanat.component import Channel, Context, Cursor, Source, StreamFinished, StreamFound
+from qanat.errors import RetryableError
+from qanat.metrics import AgentMetrics
+from qanat.rpc.backoff import backoff_s
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 1.0  # the longest a source's poll waits; `wake` ends it earlier
+NEWS_S = 0.25  # how often a source that always has data is asked for new streams, and told what is safe
+ROOM_S = 0.25  # the longest a full channel is waited for without looking whether to stop
+RETRY_S_MAX = (
+    5.0  # a full disk is looked at so often: the attempt costs nothing, and events pile up meanwhile
+)
+LAG_S = 1.0  # how often the source's lag is measured
+
+
+class Feed:
+    """*Thread*: `open`, `run`, `close` belong to one, `stop` to any. Life: `open`, `run` until `stop`, `close`."""
+
+    def __init__(
+        self,
+        source: Source,
+        channel: Channel,
+        cursors: Sequence[Cursor],
+        context: Context,
+        metrics: AgentMetrics,
+    ) -> None:
+        self.channel = channel
+        self.cursors = cursors
+        self._source = source
+        self._context = context
+        self._metrics = metrics
+        self._stopping = threading.Event()
+        self._held: Batch | None = None  # read, and not taken yet
+        self._known: dict[str, int] = {}  # in the channel, and not found by the source yet
+        self._safe: dict[str, int] = {}
+        self._ends: dict[str, int] = {}  # of finished streams that the channel remembers
+        self._is_open = False
+        self._failures = 0  # in a row
+        self._news_at_s = 0.0
+        self._lag_at_s = 0.0
+
+    def open(self) -> None:
+        """Recover. Raises ConfigError when source or channel can't work on this host."""
+        self._source.open()
+        self._known = dict(self.channel.open(self.cursors))
+        self._source.recover(self._known)
+        self._is_open = True
+
+    def run(self) -> None:
+        """*Blocking* until `stop`."""
+        while not self._stopping.is_set():
+            if self._held is None:
+                self._held = self._read()
+            if self._held is None:
+                self._hear(POLL_S)
+                continue
+            self._offer(self._held)
+            if self._context.clock.monotonic_s() >= self._news_at_s:
+                self._hear(0.0)
+
+    def stop(self) -> None:
+        """Read nothing more. What was refused is read again by the next start."""
+        self._stopping.set()
+        self._source.wake()
+
+    def close(self) -> None:
+        """After the channel's readers. Idempotent."""
+        try:
+            if self._is_open:
+                self._is_open = False
+                self._settle()
+        finally:
+            self._source.close()
+            self.channel.close()
+
+    def _read(self) -> Batch | None:
+        batch = self._source.read(limits.BATCH_BYTES_TARGET)
+        if batch is not None:
+            self._metrics.read(batch.count, batch.payload_bytes)
+        return batch
+
+    def _offer(self, batch: Batch) -> None:
+        try:
+            taken = self.channel.put(batch)
+        except RetryableError as error:
+            self._wait(error)
+            return
+        if not taken:
+            self.channel.wait_for_room(ROOM_S)
+            return
+        self._held = None
+        if self._failures:
+            log.info("channel_takes_again", node=self._context.logical_node, failures=self._failures)
+            self._failures = 0
+
+    def _wait(self, error: RetryableError) -> None:
+        """Until the next attempt; the first failure in a row is a change of state."""
+        self._failures += 1
+        self._context.count("channel_failures", 1)
+        if self._failures == 1:
+            log.warning(
+                "channel_refuses",
+                node=self._context.logical_node,
+                channel=self.channel.name,
+                error=str(error),
+                consequence="the source waits, nothing is lost",
+            )
+        self._stopping.wait(max(backoff_s(self._failures, RETRY_S_MAX), error.retry_after_s or 0.0))
+
+    def _hear(self, timeout_s: float) -> None:
+        for event in self._source.poll(timeout_s):
+            if isinstance(event, StreamFound):
+                self._found(event)
+            elif isinstance(event, StreamFinished):
+                self._ends[event.stream] = event.end
+        self._settle()
+        now_s = self._context.clock.monotonic_s()
+        self._news_at_s = now_s + NEWS_S
+        if now_s >= self._lag_at_s:
+            self._lag_at_s = now_s + LAG_S
+            self._metrics.lag_bytes(self._source.lag_bytes())
+
+    def _found(self, event: StreamFound) -> None:
+        position = max(event.position, self._known.pop(event.stream, 0))
+        if position > event.position:  # taken in an earlier life, whose source did not save that it was told
+            self._source.acknowledge({event.stream: position})
+        self._safe[event.stream] = position
+        self._source.seek(event.stream, position)
+
+    def _settle(self) -> None:
+        """Tell the source what is safe; let the channel forget what the source has durably forgotten, in this order: a
+        source that came back with an older position would put events a second time."""
+        moved = self.channel.accepted()
+        if moved:
+            self._source.acknowledge(moved)
+            self._safe.update(moved)
+        done = {name: end for name, end in self._ends.items() if self._safe.get(name, -1) >= end}
+        if not done:
+            return
+        self._source.acknowledge(done)
+        try:
+            self._source.save()
+        except RetryableError as error:
+            log.warning(
+                "source_not_saved", error=str(error), consequence="the channel remembers finished streams"
+            )
+            return
+        self.channel.forget(sorted(done))
+        for name in done:
+            del self._ends[name], self._safe[name]

@@ -1,0 +1,62 @@
+"""What an agent lost or dropped, by reason: counted at once, said now and then and at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import structlog
+
+from qanat.channels import streams
+from qanat.component import Context
+from qanat.metrics import AgentMetrics
+
+log = structlog.get_logger(__name__)
+
+# Often enough to see that it goes on, rare enough that a full channel fills no disk with log lines.
+LOG_S = 60.0
+
+REASONS = {
+    streams.DROPPED: "channel_full",
+    streams.LOST: "gone",  # for one destination: dropped in favour of others, or acked by a collector that then crashed
+    streams.DAMAGED: "damaged",
+}
+
+
+class Losses:
+    """Takes the place of `Context.count` for a channel. *Thread*: any."""
+
+    def __init__(self, context: Context, metrics: AgentMetrics) -> None:
+        self._context = context
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._total: Counter[str] = Counter()
+        self._said: Counter[str] = Counter()
+        self._say_at_s = 0.0
+
+    def count(self, name: str, number: int) -> None:
+        """See Context.count."""
+        self._context.count(name, number)
+        reason = REASONS.get(name)
+        if reason is None:
+            return
+        self._metrics.dropped(reason, number)
+        with self._lock:
+            self._total[reason] += number
+            now_s = self._context.clock.monotonic_s()
+            if now_s >= self._say_at_s:
+                self._say_at_s = now_s + LOG_S
+                self._say()
+
+    def close(self) -> None:
+        """Say what was not said yet."""
+        with self._lock:
+            if self._total != self._said:
+                self._say()
+
+    def _say(self) -> None:
+        new = self._total - self._said
+        log.warning(
+            "events_lost", node=self._context.logical_node, events=dict(new), events_total=dict(self._total)
+        )
+        self._said = self._total.copy()

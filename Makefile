@@ -9,7 +9,7 @@ PYTEST := $(PY) -m pytest
 CHAOS_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto docs lint types test quick demo bench chaos clean
+.PHONY: help install proto docs lint types servers test quick demo bench chaos clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -41,7 +41,10 @@ lint: install ## ruff: rules and format
 types: install ## mypy, strict, on our packages
 	$(VENV)/bin/mypy
 
-test: install ## every test, with the short chaos tests
+servers: ## the servers that tests run against, where they may be installed
+	@sh tests/servers.sh
+
+test: install servers ## every test, with the short chaos tests
 	$(PYTEST) tests
 
 quick: install ## the tests that take seconds

@@ -14,12 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psutil
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+from qanat.testing.daemon import DaemonError
+from qanat.testing.zookeeper import Ensemble, classpath
 
 T = TypeVar("T")
 
@@ -66,6 +69,31 @@ def free_port() -> Callable[[], int]:
             return int(probe.getsockname()[1])
 
     return find
+
+
+def servers_missing(why: str) -> NoReturn:
+    """Skip the test; fail it where leaving out is not allowed (QANAT_REQUIRE_SERVERS=1)."""
+    if os.environ.get("QANAT_REQUIRE_SERVERS") == "1":
+        pytest.fail(f"QANAT_REQUIRE_SERVERS is set, and {why}", pytrace=False)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def zookeeper_installed() -> None:
+    """For tests that start an ensemble of their own."""
+    try:
+        classpath()
+    except DaemonError as missing:
+        servers_missing(str(missing))
+
+
+@pytest.fixture(scope="session")
+def zookeeper(zookeeper_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
+    """Three ZooKeeper servers that all tests share: who breaks servers starts others.
+
+    Ask for it in a fixture of module scope, so that it is there before a test's children are counted."""
+    with Ensemble(tmp_path_factory.mktemp("zookeeper")) as ensemble:
+        yield ensemble
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -52,7 +52,7 @@ class EmbeddedStore:
         self._checkpointing = False
         self._busy_s_max = busy_s_max
         self._session_timeout_s = session_timeout_s
-        self._board = SessionBoard()
+        self._board = SessionBoard(f"embedded:{path}")
         self._wants_session = False
         self._watchers = Watchers()
         self._seen: int | None = None  # the last change that watchers were told of

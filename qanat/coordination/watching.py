@@ -6,7 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterable
 
+import structlog
+
 from qanat.coordination.store import Session, SessionState
+
+log = structlog.get_logger(__name__)
 
 
 class Watchers:
@@ -42,8 +46,9 @@ class Watchers:
 class SessionBoard:
     """The session as the client knows it, and everybody who wants to hear of it. *Thread*: the event loop's."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: str) -> None:
         self.current = Session(SessionState.LOST, 0)
+        self._store = store
         self._waiting: set[asyncio.Event] = set()
         self._closed = False
 
@@ -52,12 +57,13 @@ class SessionBoard:
         new = Session(state, self.current.id if session_id is None else session_id)
         if new != self.current:
             self.current = new
+            self._log()
             self._wake()
 
     def close(self) -> None:
         """The last state, and the end of every iterator."""
         self._closed = True
-        self.change(SessionState.LOST)
+        self.current = Session(SessionState.LOST, self.current.id)
         self._wake()
 
     async def changes(self) -> AsyncGenerator[Session, None]:
@@ -80,6 +86,10 @@ class SessionBoard:
                 if session.state is SessionState.CONNECTED:
                     return True
         return False
+
+    def _log(self) -> None:
+        level = log.info if self.current.state is SessionState.CONNECTED else log.warning
+        level(f"session_{self.current.state.value}", session=f"{self.current.id:#x}", store=self._store)
 
     def _wake(self) -> None:
         for event in self._waiting:

@@ -52,7 +52,7 @@ class MemoryStore:
     def __init__(self, tree: Tree | None = None, *, request_bytes_max: int = VALUE_BYTES_MAX) -> None:
         self.tree = tree if tree is not None else Tree()
         self.request_bytes_max = request_bytes_max
-        self._session = SessionBoard()
+        self._session = SessionBoard("memory")
         self._session.change(SessionState.CONNECTED, next(self.tree.session_ids))
         self._cut = self._closed = self._expired = False
         self._lost_requests = 0

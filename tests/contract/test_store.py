@@ -1,18 +1,14 @@
-"""What every coordination store does; each implementation is one line in `STORES`."""
+"""What every coordination store does with nodes; see `conftest.py` for which there are."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qanat.coordination.large import LargeValues
-from qanat.coordination.open import open_store
 from qanat.coordination.request import request_bytes
 from qanat.coordination.store import (
     Check,
@@ -25,47 +21,10 @@ from qanat.coordination.store import (
     Store,
 )
 from qanat.errors import NotConnectedError, PermanentError
-from qanat.testing.store import MemoryStore, Tree
-
-Connect = Callable[[], Store]
+from qanat.testing.store import MemoryStore
 
 # Clients that change one node at the same time, and how often each does.
 CLIENTS, ROUNDS = 4, 15
-
-# Small, so that values are stored in parts; the largest request there is makes a thousand of it.
-REQUEST_BYTES = 16 << 10
-
-
-def _embedded(directory: Path) -> Connect:
-    return lambda: open_store(f"embedded:{directory}/store.db")
-
-
-def _memory(directory: Path) -> Connect:
-    tree = Tree()
-    return lambda: MemoryStore(tree)
-
-
-def _in_parts(directory: Path) -> Connect:
-    tree = Tree()
-    return lambda: LargeValues(MemoryStore(tree), request_bytes_max=REQUEST_BYTES)
-
-
-STORES = {"embedded": _embedded, "in parts": _in_parts, "memory": _memory}
-
-
-@pytest.fixture(params=sorted(STORES))
-def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
-    """Call it for one more client of the same, at first empty, store."""
-    return STORES[request.param](tmp_path)
-
-
-@contextlib.asynccontextmanager
-async def opened(connect: Connect) -> AsyncIterator[Store]:
-    store = connect()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def refused(store: Store, *ops: Op) -> Conflict:
@@ -74,9 +33,9 @@ async def refused(store: Store, *ops: Op) -> Conflict:
     return caught.value
 
 
-def test_get_is_none_when_the_node_does_not_exist(connect, run):
+def test_get_is_none_when_the_node_does_not_exist(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             assert await store.get("/a") is None
             assert await store.children("/a") == []
             assert await store.get_many([]) == []
@@ -84,18 +43,18 @@ def test_get_is_none_when_the_node_does_not_exist(connect, run):
     run(scenario())
 
 
-def test_create_then_get_returns_the_value_with_version_0(connect, run):
+def test_create_then_get_returns_the_value_with_version_0(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a", b"\0any\xff")])
             assert await store.get("/a") == Node(b"\0any\xff", 0)
 
     run(scenario())
 
 
-def test_create_makes_missing_parents_empty(connect, run):
+def test_create_makes_missing_parents_empty(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a/b/c", b"x"), Create("/a/b/d", b"")])
             nodes = await store.get_many(["/a/b/d", "/nope", "/a", "/a/b"])
             assert nodes == [Node(b"", 0), None, Node(b"", 0), Node(b"", 0)]
@@ -103,9 +62,9 @@ def test_create_makes_missing_parents_empty(connect, run):
     run(scenario())
 
 
-def test_create_conflicts_when_the_node_exists(connect, run):
+def test_create_conflicts_when_the_node_exists(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a/b", b"1")])
             conflict = await refused(store, Create("/c", b""), Create("/a/b", b"2"))
             assert (conflict.index, conflict.path) == (1, "/a/b")
@@ -114,9 +73,9 @@ def test_create_conflicts_when_the_node_exists(connect, run):
     run(scenario())
 
 
-def test_set_grows_the_version_by_1(connect, run):
+def test_set_grows_the_version_by_1(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a", b"0")])
             for version in range(3):
                 await store.multi([Set("/a", b"new", version)])
@@ -127,11 +86,11 @@ def test_set_grows_the_version_by_1(connect, run):
 
 @pytest.mark.parametrize("kind", ["set", "check", "delete"])
 @pytest.mark.parametrize(("path", "version"), [("/a", 0), ("/a", 2), ("/b", 0)])
-def test_operation_conflicts_when_the_version_differs(connect, run, kind, path, version):
+def test_operation_conflicts_when_the_version_differs(client, run, kind, path, version):
     ops = {"set": Set(path, b"x", version), "check": Check(path, version), "delete": Delete(path, version)}
 
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a", b"0")])
             await store.multi([Set("/a", b"1", 0)])
             conflict = await refused(store, Create("/new", b""), ops[kind])
@@ -141,9 +100,9 @@ def test_operation_conflicts_when_the_version_differs(connect, run, kind, path, 
     run(scenario())
 
 
-def test_delete_refuses_a_node_with_children(connect, run):
+def test_delete_refuses_a_node_with_children(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a/b", b"")])
             assert (await refused(store, Delete("/a", 0))).path == "/a"
             await store.multi([Delete("/a/b", 0), Delete("/a", 0)])
@@ -153,9 +112,9 @@ def test_delete_refuses_a_node_with_children(connect, run):
     run(scenario())
 
 
-def test_node_starts_at_version_0_again_when_created_again(connect, run):
+def test_node_starts_at_version_0_again_when_created_again(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a", b"")])
             await store.multi([Set("/a", b"x", 0)])
             await store.multi([Delete("/a", 1), Create("/a", b"y")])
@@ -164,9 +123,9 @@ def test_node_starts_at_version_0_again_when_created_again(connect, run):
     run(scenario())
 
 
-def test_multi_sees_its_own_earlier_operations(connect, run):
+def test_multi_sees_its_own_earlier_operations(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a", b"0"), Set("/a", b"1", 0), Check("/a", 1), Set("/a", b"2", 1)])
             assert await store.get("/a") == Node(b"2", 2)
             await store.multi([])
@@ -174,9 +133,9 @@ def test_multi_sees_its_own_earlier_operations(connect, run):
     run(scenario())
 
 
-def test_children_are_names_sorted_and_direct(connect, run):
+def test_children_are_names_sorted_and_direct(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             paths = ["/a/z", "/a/b/deep", "/a/%41", "/a/é", "/ab"]
             await store.multi([Create(path, b"") for path in paths])
             assert await store.children("/a") == ["%41", "b", "z", "é"]
@@ -185,9 +144,9 @@ def test_children_are_names_sorted_and_direct(connect, run):
     run(scenario())
 
 
-def test_largest_request_is_taken_and_a_larger_one_changes_nothing(connect, run):
+def test_largest_request_is_taken_and_a_larger_one_changes_nothing(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             largest = b"x" * (store.request_bytes_max - request_bytes([Create("/a", b"")]))
             await store.multi([Create("/a", largest)])
             with pytest.raises(PermanentError, match=str(store.request_bytes_max)):
@@ -200,9 +159,9 @@ def test_largest_request_is_taken_and_a_larger_one_changes_nothing(connect, run)
 
 
 @pytest.mark.parametrize("path", ["", "a", "/a/", "//a", "/a//b", "/.", "/a/..", "/a\0"])
-def test_path_that_no_store_takes_is_a_bug(connect, run, path):
+def test_path_that_no_store_takes_is_a_bug(client, run, path):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             with pytest.raises(ValueError):
                 await store.get(path)
             with pytest.raises(ValueError):
@@ -211,9 +170,9 @@ def test_path_that_no_store_takes_is_a_bug(connect, run, path):
     run(scenario())
 
 
-def test_negative_version_is_a_bug_and_never_means_any(connect, run):
+def test_negative_version_is_a_bug_and_never_means_any(client, run):
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/a", b"")])
             with pytest.raises(ValueError):
                 await store.multi([Set("/a", b"x", -1)])
@@ -221,9 +180,9 @@ def test_negative_version_is_a_bug_and_never_means_any(connect, run):
     run(scenario())
 
 
-def test_one_client_sees_what_another_committed(connect, run):
+def test_one_client_sees_what_another_committed(client, run):
     async def scenario():
-        async with opened(connect) as writer, opened(connect) as reader:
+        async with client() as writer, client() as reader:
             assert await reader.get("/a") is None
             await writer.multi([Create("/a", b"1")])
             await reader.sync("/a")
@@ -234,15 +193,15 @@ def test_one_client_sees_what_another_committed(connect, run):
     run(scenario())
 
 
-def test_close_is_idempotent_and_later_calls_are_not_connected(connect, run):
+def test_close_is_idempotent_and_later_calls_are_not_connected(backend, client, run):
     async def scenario():
-        store = connect()
+        store = backend.connect()
         await store.multi([Create("/a", b"1")])
         await store.close()
         await store.close()
         with pytest.raises(NotConnectedError):
             await store.get("/a")
-        async with opened(connect) as again:
+        async with client() as again:
             assert await again.get("/a") == Node(b"1", 0)
 
     run(scenario())
@@ -259,22 +218,22 @@ async def increment(store: Store, path: str) -> None:
         return
 
 
-def test_no_update_is_lost_when_clients_change_one_node(connect, run):
-    async def client():
-        async with opened(connect) as store:
+def test_no_update_is_lost_when_clients_change_one_node(client, run):
+    async def count():
+        async with client() as store:
             for _ in range(ROUNDS):
                 await increment(store, "/counter")
 
     async def scenario():
-        async with opened(connect) as store:
+        async with client() as store:
             await store.multi([Create("/counter", b"0")])
-            await asyncio.gather(*(client() for _ in range(CLIENTS)))
+            await asyncio.gather(*(count() for _ in range(CLIENTS)))
             assert await store.get("/counter") == Node(str(CLIENTS * ROUNDS).encode(), CLIENTS * ROUNDS)
 
     run(scenario())
 
 
-def test_exactly_one_of_many_creators_wins(connect, run):
+def test_exactly_one_of_many_creators_wins(client, run):
     async def attempt(store: Store, who: int) -> bool:
         try:
             await store.multi([Create("/claim", str(who).encode()), Create(f"/won/{who}", b"")])
@@ -284,7 +243,7 @@ def test_exactly_one_of_many_creators_wins(connect, run):
 
     async def scenario():
         async with contextlib.AsyncExitStack() as stack:
-            stores = [await stack.enter_async_context(opened(connect)) for _ in range(CLIENTS)]
+            stores = [await stack.enter_async_context(client()) for _ in range(CLIENTS)]
             won = await asyncio.gather(*(attempt(store, who) for who, store in enumerate(stores)))
             assert won.count(True) == 1
             assert await stores[0].children("/won") == [str(won.index(True))]
@@ -314,11 +273,13 @@ async def outcome(store: Store, ops: list[Op]) -> object:
 
 
 @given(multis=st.lists(st.lists(_OPS, max_size=5), max_size=6))
-def test_any_sequence_of_multis_ends_as_in_memory(tmp_path_factory, run, multis):
+def test_any_sequence_of_multis_ends_as_in_memory(backend_of, tmp_path_factory, run, multis):
     async def scenario():
-        directory = tmp_path_factory.mktemp("store")
-        async with opened(_embedded(directory)) as real, opened(_memory(directory)) as model:
+        real, model = backend_of(tmp_path_factory.mktemp("store")).connect(), MemoryStore()
+        try:
             for ops in multis:
                 assert await outcome(real, ops) == await outcome(model, ops)
+        finally:
+            await real.close()
 
     run(scenario())

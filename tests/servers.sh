@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql]`, default both.
+#
+# It may as root on Debian and its kin. Elsewhere it says what is missing, and the tests that need it are skipped;
+# with QANAT_REQUIRE_SERVERS=1 that is a failure. No service is started or changed: the tests start their own servers.
+set -u
+
+left_out=0
+
+# Whether each is there. ZOOKEEPER_JAR may name a jar from elsewhere; the tests use it then.
+have_zookeeper() { command -v java >/dev/null && { [ -n "${ZOOKEEPER_JAR:-}" ] || [ -e /usr/share/java/zookeeper.jar ]; }; }
+have_postgresql() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
+
+# Debian's zookeeper starts nothing (zookeeperd would); its postgresql makes and starts a cluster unless told not to.
+packages_zookeeper() {
+  command -v java >/dev/null || echo default-jre-headless
+  [ -n "${ZOOKEEPER_JAR:-}" ] || echo zookeeper
+}
+packages_postgresql() { echo postgresql; }
+prepare_zookeeper() { :; }
+prepare_postgresql() {
+  [ -e /etc/postgresql-common/createcluster.conf ] && return
+  mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+}
+
+may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+install_packages() {
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null 2>&1
+}
+
+for server in ${*:-zookeeper postgresql}; do
+  "have_$server" && continue
+  packages=$("packages_$server" | tr '\n' ' ')
+  if may_install; then
+    echo "servers: installing $packages"
+    "prepare_$server"
+    # The lists may be old or absent: the second attempt is with new ones.
+    install_packages $packages || { apt-get update -qq </dev/null >/dev/null 2>&1; install_packages $packages; }
+  fi
+  if ! "have_$server"; then
+    echo "servers: no $server here, its tests are left out; as root on Debian: apt-get install $packages" >&2
+    left_out=1
+  fi
+done
+
+[ "$left_out" = 0 ] || [ "${QANAT_REQUIRE_SERVERS:-}" != 1 ]

@@ -166,7 +166,8 @@ class EmbeddedStore:
         beat_s = float("-inf")
         while not self._closed:
             try:
-                if self._wants_session and time.monotonic() - beat_s >= _BEAT_S:
+                lost = self._board.current.state is SessionState.LOST
+                if self._wants_session and (lost or time.monotonic() - beat_s >= _BEAT_S):
                     beat_s = time.monotonic()
                     await self._keep_session()
                 if self._watchers:

@@ -73,6 +73,10 @@ class Agent(Daemon):
 
     metrics_port: int = 0
 
+    def dropped_events(self) -> int:
+        """What this life knows to be lost; 0 while it can't be asked."""
+        return int(metric(self.metrics_port, "qanat_dropped_events_total"))
+
     def read_events(self) -> int:
         """What this life has read; 0 while it can't be asked."""
         return int(metric(self.metrics_port, "qanat_read_events_total"))
@@ -140,10 +144,14 @@ class Cluster:
         *chain: Collector | str,
         state: Path | None = None,
         tune: Mapping[str, float] | None = None,
+        sink: str = "agentE2EChain({})",
     ) -> Agent:
-        """An agent with one logical node, `web`, that delivers to `chain` (collectors or addresses); not started."""
-        addresses = ", ".join(f'"{each if isinstance(each, str) else each.address}"' for each in chain)
-        flow = self._flow(name, f"web : {source} | agentE2EChain({addresses}) ;")
+        """An agent with one logical node, `web`, that delivers to `chain` (collectors or addresses); not started.
+
+        `source` may end in a channel. `sink`: `{}` is all of `chain`, `{0}` its first, and so on."""
+        each = [f'"{one if isinstance(one, str) else one.address}"' for one in chain]
+        sink = sink.replace("{}", ", ".join(each)).format(*each)
+        flow = self._flow(name, f"web : {source} | {sink} ;")
         state = self.directory / "state" if state is None else state
         metrics_port = free_port()
         arguments = ["agent", str(flow), "--name", name, "--state-dir", str(state)]

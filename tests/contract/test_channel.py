@@ -13,7 +13,9 @@ from qanat.component import Cursor, StreamFinished, StreamFound
 from tests.contract.channels import KIB, MIB, Bench, Feed, Kind, batches, bodies, lines
 
 KINDS: dict[str, Kind] = {
+    "file": Kind("qanat.channels.file:FileChannel", keeps=True),
     "memory": Kind("qanat.channels.memory:MemoryChannel", keeps=False),
+    "sqlite": Kind("qanat.channels.sql:SqlChannel", keeps=True),
 }
 
 # Channels are filled to this: a few hundred batches of `BIG`.
@@ -410,7 +412,9 @@ def test_seek_to_what_is_gone_gives_an_empty_batch_and_counts(bench):
         assert (feed.view.batches[0].start, feed.view.batches[-1].end) == (0, 3200)
         gone = 3200 - len(feed.view.events())
         assert gone > 0
-        assert feed.view.events() == bodies(put)[gone:]
+        everything = bodies(put)
+        for batch in feed.view.batches:  # while it was read, more of it may have gone
+            assert batch.count == 0 or bodies([batch]) == everything[batch.start : batch.end]
         assert bench.counts == {"events_lost": gone}
 
 

@@ -1,0 +1,297 @@
+"""`fileChannel(...)`: a write-ahead log on disk between a source and its destinations.
+
+Guarantee: what was accepted is on disk, synced, and survives a crash of the process and of the machine; events come out in the
+order in which they went in, each exactly once for every destination, and a source goes on exactly where the log ends. A full
+disk holds the source back; damage to files is found by checksums and counted, and the rest is delivered.
+
+    sys : syslogTcp(5140) | fileChannel(capacity=10GiB) | agentE2EChain("c1", "c2") ;
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+from urllib.parse import quote
+
+import msgspec
+import structlog
+
+from qanat import limits
+from qanat.batch import Batch
+from qanat.channels import streams
+from qanat.channels.reader import ChannelReader
+from qanat.channels.wal.directory import OsDirectory
+from qanat.channels.wal.log import Fsync, Log, Settings
+from qanat.channels.wal.tape import Tape
+from qanat.component import Channel, ChannelConfig, Context, Cursor, Full, Source
+from qanat.config import Bytes, Seconds
+from qanat.coordination.filelock import FileLock
+from qanat.errors import ConfigError, QanatError, RetryableError
+
+_log = structlog.get_logger()
+
+# A process that just ended, or is being replaced, still holds the log's lock for so long at most; then somebody else uses it.
+LOCK_S_MAX = 10.0
+# What a crash of the process makes collectors answer again; more often would only write more.
+SAVE_CURSORS_S = 1.0
+# After a failure of the disk: soon enough for who waits, rare enough for the log.
+RETRY_S = 1.0
+# A channel below this would be segments of a record each.
+SEGMENTS_MIN = 8
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class FileChannelConfig(ChannelConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `fileChannel(...)` accepts."""
+
+    capacity: Bytes = 10 * limits.GIB  # on disk; the last segment may grow a little beyond it
+    path: str = ""  # a directory on the disk to use; the default is in the state directory
+    fsync: Literal["commit", "always", "never"] = (
+        "commit"  # synced together each sync_interval; at each put; or when the system likes to
+    )
+    sync_interval: Seconds = 0.01
+    # A fiftieth of a second of a fast disk, so that drained events free their place soon; and a cursor that reads hours
+    # behind opens few files.
+    segment: Bytes = 64 * limits.MIB
+
+
+class FileChannel(Channel):
+    """A log, its directory and its lock, and the thread that syncs."""
+
+    name: ClassVar[str] = "fileChannel"
+    Config: ClassVar[type[msgspec.Struct]] = FileChannelConfig
+
+    def __init__(self, config: FileChannelConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._config = config
+        base = Path(config.path) if config.path else context.state_dir
+        self.directory = base / f"wal-{quote(context.logical_node, safe=' @:')}"
+        self.changed = threading.Condition()
+        self.log = Log(
+            OsDirectory(self.directory),
+            _settings(config),
+            new_incarnation=lambda: secrets.token_hex(8),
+            count=context.count,
+            guard=self.changed,
+        )
+        self._lock: FileLock | None = None
+        self._thread: threading.Thread | None = None
+        self._work = threading.Event()
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+
+    @property
+    def stream(self) -> str:
+        """The log's stream: a new one when the log is deleted."""
+        return streams.stream_name(self.context.logical_node, self.log.incarnation)
+
+    def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:
+        """Lock and recover the log. Raises ConfigError, RetryableError."""
+        faults = _faults(self._config)
+        if faults:
+            raise ConfigError(*faults)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"fileChannel can't create {self.directory}: {error}.") from error
+        self._lock = FileLock(self.directory / "lock", wait_s_max=LOCK_S_MAX)
+        self._lock.__enter__()
+        taken = self.log.open(cursors)
+        self._stop.clear()
+        self._failure = None
+        self._thread = threading.Thread(target=self._maintain, name="wal", daemon=False)
+        self._thread.start()
+        return taken
+
+    def put(self, batch: Batch) -> bool:
+        """See Channel.put."""
+        self._check()
+        taken = self.log.put(batch)
+        self._work.set()
+        return taken
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """See Channel.wait_for_room: until something was deleted or acknowledged."""
+        self._check()
+        with self.changed:
+            before = self._moved()
+            if self.log.can_reap:
+                self._work.set()
+            self.changed.wait_for(lambda: self._moved() != before or self._failure is not None, timeout_s)
+
+    def _moved(self) -> tuple[int, ...]:
+        return (
+            self.log.segments.oldest,
+            self.log.durable,
+            *(each.position for each in self.log.places.values()),
+        )
+
+    def accepted(self) -> Mapping[str, int]:
+        """See Channel.accepted."""
+        self._check()
+        if self.log.is_broken:
+            with contextlib.suppress(RetryableError):
+                self.log.rescue()
+        return self.log.accepted()
+
+    def forget(self, streams: Sequence[str]) -> None:
+        """See Channel.forget."""
+        self.log.forget(streams)
+
+    def reader(self, cursor: str) -> Source:
+        """See Channel.reader."""
+        return FileReader(self, cursor)
+
+    def close(self) -> None:
+        """Sync, save, unlock. Idempotent."""
+        thread, self._thread = self._thread, None
+        self._stop.set()
+        self._work.set()
+        if thread is not None:
+            thread.join()
+        self.log.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+    # The thread that syncs, deletes what was passed, and saves cursors.
+
+    def moved(self) -> None:
+        """A cursor was acknowledged."""
+        self._work.set()
+        with self.changed:
+            self.changed.notify_all()
+
+    def _maintain(self) -> None:
+        try:
+            save_at_s = sync_at_s = 0.0
+            while not self._stop.is_set():
+                self._work.wait(SAVE_CURSORS_S)
+                self._work.clear()
+                if self.log.has_unsynced:
+                    self._stop.wait(max(0.0, sync_at_s - time.monotonic()))
+                    sync_at_s = time.monotonic() + self._config.sync_interval
+                    self._sync()
+                self.log.reap()
+                if time.monotonic() >= save_at_s:
+                    self._save_cursors()
+                    save_at_s = time.monotonic() + SAVE_CURSORS_S
+        except BaseException as error:  # noqa: BLE001 - the root of a thread: told to whoever calls next
+            with self.changed:
+                self._failure = error
+                self.changed.notify_all()
+
+    def _sync(self) -> None:
+        try:
+            self.log.sync()
+        except OSError as error:
+            _log.error(
+                "wal_not_synced", directory=str(self.directory), error=str(error), consequence="written again"
+            )
+            self._stop.wait(RETRY_S)
+
+    def _save_cursors(self) -> None:
+        for name in list(self.log.places):
+            try:
+                self.log.save(name)
+            except RetryableError as error:
+                _log.warning(
+                    "wal_cursor_not_saved", error=str(error), consequence="collectors tell it after a crash"
+                )
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise QanatError(
+                f"the log in {self.directory} is not maintained any more: {self._failure!r}"
+            ) from self._failure
+
+
+class FileReader(ChannelReader):
+    """The log, read for one cursor."""
+
+    def __init__(self, channel: FileChannel, cursor: str) -> None:
+        super().__init__(channel.context, channel.changed)
+        self._channel = channel
+        self._log = channel.log
+        self._cursor = cursor
+        self._tape = Tape(channel.log, channel.stream, channel.context.clock.wall_ns)
+
+    @property
+    def stream(self) -> str:
+        """The log's."""
+        return self._channel.stream
+
+    def bounds(self) -> tuple[int, int]:
+        """What is in the log, and durable."""
+        with self._log.guard:
+            return self._log.segments.oldest, self._log.durable
+
+    def position(self) -> int:
+        """Of the cursor."""
+        return self._log.places[self._cursor].position
+
+    def fetch(self, number: int, max_bytes: int) -> Batch:
+        """One record: a batch as it was put."""
+        try:
+            return self._tape.fetch(number)
+        except OSError as error:
+            raise RetryableError(
+                f"the log in {self._channel.directory} can't be read at {number}: {error}"
+            ) from error
+
+    def move(self, position: int) -> None:
+        """In memory; saved a little later."""
+        self._log.acknowledge(self._cursor, position)
+        self._channel.moved()
+
+    def lost(self, start: int, end: int) -> int:
+        """What is before the log was given, but for what was skipped; what damage took inside of it was counted then."""
+        with self._log.guard:
+            return max(0, self._log.segments.given(start, min(end, self._log.segments.oldest)))
+
+    def save(self) -> None:
+        """Raises RetryableError."""
+        self._log.save(self._cursor)
+
+    def lag_bytes(self) -> int:
+        """Bytes of records that were not read."""
+        number = self._number if self._number is not None else self.position()
+        return self._tape.unread_bytes(number)
+
+    def close(self) -> None:
+        """Release the file."""
+        super().close()
+        self._tape.close()
+
+
+def _settings(config: FileChannelConfig) -> Settings:
+    try:
+        boot = _BOOT_ID.read_text().strip()
+    except OSError:
+        boot = secrets.token_hex(8)  # as if the machine had been started anew
+    return Settings(
+        capacity_bytes=config.capacity,
+        segment_bytes=min(config.segment, config.capacity // SEGMENTS_MIN),
+        events=config.events,
+        drop=config.full is Full.DROP,
+        fsync=Fsync(config.fsync),
+        boot=boot,
+    )
+
+
+def _faults(config: FileChannelConfig) -> list[str]:
+    faults = []
+    if config.capacity < 1:
+        faults.append("fileChannel(capacity=...) must be more than 0.")
+    if config.segment < 1:
+        faults.append("fileChannel(segment=...) must be more than 0.")
+    if config.path and not os.path.isabs(config.path):
+        faults.append(f"fileChannel(path={config.path!r}) must be an absolute path.")
+    return faults

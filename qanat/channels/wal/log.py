@@ -1,0 +1,507 @@
+"""The log: takes batches, makes them durable, knows cursors, deletes what all have passed. See the package for its rules."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from qanat.batch import Batch, PayloadForm
+from qanat.channels import streams
+from qanat.channels.wal import cursors, record, writer
+from qanat.channels.wal.cursors import Place, Saved
+from qanat.channels.wal.directory import Directory
+from qanat.channels.wal.record import FIXED_BYTES, Head
+from qanat.channels.wal.recovery import Recovered, recover
+from qanat.channels.wal.segment import Segment
+from qanat.channels.wal.segments import Segments
+from qanat.channels.wal.writer import Writer
+from qanat.component import Cursor
+from qanat.errors import CorruptError, RetryableError
+
+_log = structlog.get_logger()
+
+# Skipped after a power cut when nothing was synced. An event has a byte at least, so that more of them can't have been lost
+# than a tebibyte of unwritten memory holds; and of 62-bit positions there are enough for four million such power cuts.
+SKIP_EVENTS = 1 << 40
+
+# A segment ends when it has so many records, so that recovery and a seek, which go from record to record, take a second at most.
+SEGMENT_RECORDS_MAX = 1 << 17
+
+
+class Fsync(enum.Enum):
+    """When records are synced."""
+
+    COMMIT = "commit"  # together, when `sync` is called
+    ALWAYS = "always"  # each put
+    NEVER = "never"  # when the operating system likes to; a power cut loses what was accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`capacity_bytes`: on disk; `events`: that wait for the slowest cursor, 0 is no limit; `drop`: what finds no room,
+    instead of refusing it; `boot`: something that differs from one start of the machine to the next."""
+
+    capacity_bytes: int
+    segment_bytes: int
+    events: int = 0
+    drop: bool = False
+    fsync: Fsync = Fsync.COMMIT
+    boot: str = ""
+
+
+class Log:
+    """One log in one directory. It has locks and no threads: `guard` protects what the feeding, the syncing and the reading
+    threads share, and is never held while the disk works.
+
+    *Thread*: `open`, `put`, `forget`, `accepted`, `rescue`, `close` belong to the feeding thread; `sync`, `reap` may be called
+    by another one; the rest by the readers.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        settings: Settings,
+        *,
+        new_incarnation: Callable[[], str],
+        count: Callable[[str, int], None] = lambda name, n: None,
+        guard: threading.Condition | None = None,
+    ) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.guard = guard or threading.Condition()
+        self.incarnation = ""
+        self.number = 0  # of the next event
+        self.durable = 0
+        self.places: dict[str, Place] = {}
+        self.segments = Segments(directory, count)
+        self._count = count
+        self._new_incarnation = new_incarnation
+        self._resume = 0  # the number of the next event when it goes into a new segment
+        self._records = 0  # in the last segment
+        self._writer: Writer | None = None
+        self._taken: dict[str, int] = {}  # source stream -> position behind what was put
+        self._safe: dict[str, int] = {}  # the same, of what is durable
+        self._written: dict[str, int] = {}  # moved since the last sync
+        self._accepted: dict[str, int] = {}  # durable, and not told yet
+        self._dropped: dict[str, int] = {}  # moved without a record
+        self._forget: list[str] = []  # with the next record
+        self._is_broken = False  # a sync failed
+        self._syncing = threading.RLock()
+        self._saving = threading.Lock()
+
+    # -- opening and closing ------------------------------------------------------------------------------------------
+
+    def open(self, named: Sequence[Cursor]) -> Mapping[str, int]:
+        """Recover; gives how far each source stream was taken. Raises RetryableError, and CorruptError for a log of
+        another version."""
+        try:
+            return self._open(named)
+        except OSError as error:
+            raise RetryableError(
+                f"the write-ahead log can't be opened: {error}; see to its disk and directory"
+            ) from error
+
+    def _open(self, named: Sequence[Cursor]) -> Mapping[str, int]:
+        saved = cursors.load_all(self.directory)
+        known = [each for each in saved.values() if each is not None]
+        found = recover(self.directory, known)
+        self.incarnation = found.incarnation or self._new_incarnation()
+        self.number = self.durable = found.number
+        self._taken, self._safe = dict(found.taken), dict(found.taken)
+        self.segments.restore(found, record.seed_of(self.incarnation))
+        self._resume = self._resume_at(found)
+        self._repair(found)
+        if not self.segments.all:
+            self._create(0)
+        if self._resume > self.number:
+            _log.warning(
+                "wal_numbers_skipped", start=self.number, end=self._resume, why="events behind them may be known elsewhere"
+            )  # fmt: skip
+        self._restore_cursors(
+            named, {each.name: each for each in known if each.incarnation == self.incarnation}
+        )
+        self._clear(set(saved))
+        return dict(self._taken)
+
+    def _resume_at(self, found: Recovered) -> int:
+        """Behind every number that may have been seen by somebody."""
+        if found.boot and found.boot != self.settings.boot:
+            return found.resume + SKIP_EVENTS
+        return found.resume
+
+    def _repair(self, found: Recovered) -> None:
+        """Cut off what is torn, set aside what is damaged; make durable what is kept, which a killed process left in memory."""
+        for segment, missing in found.damaged:
+            segment.is_counted = True
+            if not segment.damaged:  # else it was counted by an earlier process
+                self.segments.set_aside(segment, missing)
+        if found.boot:  # earlier segments may not be synced either
+            for segment in found.segments[:-1]:
+                file = self.directory.open(segment.name)
+                file.sync()
+                file.close()
+        if not found.segments:
+            return
+        last = found.segments[-1]
+        file = self.directory.open(last.name, writable=True)
+        if found.is_open and found.torn_bytes:
+            _log.info("wal_torn_end_cut_off", segment=last.name, bytes=found.torn_bytes, at=last.size)
+        if found.is_open:
+            file.truncate(last.size)
+        file.sync()
+        if found.is_open and self._resume == self.number:
+            self._writer = Writer(last, file)
+            self._writer.boot = found.boot
+        else:
+            file.close()
+
+    def _restore_cursors(self, named: Sequence[Cursor], saved: Mapping[str, Saved]) -> None:
+        """What is deleted was passed by all, so the oldest event is a floor: no cursor has to be saved before deletion."""
+        oldest = self.segments.oldest
+        for cursor in named:
+            before = saved.get(cursor.name)
+            position = max(oldest, min(before.position, self.number) if before is not None else 0)
+            self.places[cursor.name] = Place(cursor, position, before.position if before is not None else -1)
+
+    def _clear(self, cursor_files: set[str]) -> None:
+        """Forget cursors that are not named, and what a crash left half-made."""
+        named = {cursors.file_name(name) for name in self.places}
+        leftover = [name for name in self.directory.list() if name.endswith(cursors.SUFFIX + ".new")]
+        for name in [*(cursor_files - named), *leftover]:
+            self.directory.remove(name)
+
+    def close(self) -> None:
+        """Make everything durable that can be, release everything. Idempotent."""
+        if self._writer is None and not self.places:
+            return
+        try:
+            self._close()
+        except (OSError, RetryableError) as error:
+            _log.warning(
+                "wal_not_closed_cleanly", error=str(error), consequence="it is recovered when opened"
+            )
+        finally:
+            if self._writer is not None:
+                self._writer.file.close()
+            self._writer = None
+            self.places = {}
+
+    def _close(self) -> None:
+        self.sync()
+        for name in self.places:
+            self.save(name)
+        current = self._writer
+        if current is None:
+            return
+        current.file.sync()
+        if self._dropped or self._forget or current.boot:
+            meta = record.encode_meta(forget=self._forget, taken=self._dropped, closed=True)
+            head = record.encode(
+                record.NOTE, meta, b"", self.segments.seed, number=self.number, durable=self.number
+            )
+            current.append([head])
+            current.file.sync()
+
+    # -- putting ------------------------------------------------------------------------------------------------------
+
+    def put(self, batch: Batch) -> bool:
+        """See `Channel.put`."""
+        untaken = self._untaken(batch)
+        if untaken is None:
+            return True
+        if self._is_broken:
+            self.rescue()
+        meta = record.encode_meta(batch.stream, batch.attributes, forget=self._forget)
+        if not self._make_room(FIXED_BYTES + len(meta) + untaken.payload_bytes, untaken.count):
+            if self.settings.drop:
+                self._drop(untaken)
+            return self.settings.drop
+        try:
+            self._append(untaken, meta)
+        except OSError as error:
+            raise RetryableError(
+                f"{untaken.payload_bytes} bytes of {batch.stream!r} at {batch.start} can't be written to the log: {error}; "
+                "free space on its disk, or wait until the destinations have caught up"
+            ) from error
+        if self.settings.fsync is Fsync.ALWAYS:
+            self.sync()
+        return True
+
+    def forget(self, names: Sequence[str]) -> None:
+        """See `Channel.forget`."""
+        with self.guard:
+            for name in names:
+                for positions in (self._taken, self._safe, self._written, self._accepted, self._dropped):
+                    positions.pop(name, None)
+            self._forget += names
+
+    def accepted(self) -> Mapping[str, int]:
+        """See `Channel.accepted`."""
+        with self.guard:
+            accepted, self._accepted = self._accepted, {}
+        return accepted
+
+    def _untaken(self, batch: Batch) -> Batch | None:
+        taken = self._taken.get(batch.stream)
+        if taken is None or batch.start == taken:
+            return batch if batch.start < batch.end else None
+        if batch.start > taken:
+            raise ValueError(
+                f"a batch of {batch.stream!r} begins at {batch.start}, the last one ended at {taken}"
+            )
+        return streams.cut_before(batch, taken) if batch.end > taken else None
+
+    def _drop(self, batch: Batch) -> None:
+        """The source moves on. After a crash it may offer them again: they are not in the log."""
+        self._count(streams.DROPPED, batch.count)
+        with self.guard:
+            self._taken[batch.stream] = self._written[batch.stream] = batch.end
+            self._dropped[batch.stream] = batch.end
+
+    def _append(self, batch: Batch, meta: bytes) -> None:
+        current = self._writer
+        if current is None or self._must_roll(current):
+            current = self._roll()
+        payload = _payload(batch, self.number)
+        head = record.encode(
+            record.BATCH, meta, payload, self.segments.seed, number=self.number, durable=self.durable,
+            form=batch.form, count=batch.count, timestamp_ns=batch.timestamp_ns, start=batch.start, end=batch.end,
+        )  # fmt: skip
+        current.append([head, payload])
+        with self.guard:
+            self.segments.grown(current.segment, self.number, len(head) + len(payload), batch.count)
+            self.number = self._resume = self.number + batch.count
+            self._records += 1
+            self._forget = []
+            self._dropped.pop(batch.stream, None)
+            self._taken[batch.stream] = self._written[batch.stream] = batch.end
+            if self.settings.fsync is Fsync.NEVER:
+                self._is_durable(current, current.segment.size, self.number)
+
+    def _must_roll(self, current: Writer) -> bool:
+        segment = current.segment
+        return (
+            self._resume > self.number
+            or segment.damaged
+            or segment.size >= self.settings.segment_bytes + segment.data_at
+            or self._records >= SEGMENT_RECORDS_MAX
+            or (self.settings.fsync is Fsync.NEVER and current.boot != self.settings.boot)
+        )
+
+    def _roll(self) -> Writer:
+        """Go on in a new segment. Everything before is durable then, unless syncing is off. Raises OSError."""
+        with self._syncing:
+            self.sync()
+            old = self._writer
+            new = self._create(self._resume)
+            if old is not None:
+                old.file.close()
+            return new
+
+    def _create(self, first: int) -> Writer:
+        after = self.number
+        skipped = [*self.segments.skipped, *([(after, first)] if first > after else [])]
+        boot = self.settings.boot if self.settings.fsync is Fsync.NEVER else ""
+        head = Head(self.incarnation, after, dict(self._safe), skipped, boot)
+        new = writer.create(self.directory, self.segments.next_sequence, first, head)
+        with self.guard:
+            self._writer = new
+            self._records = 0
+            self._dropped = {}
+            self.segments.add(new.segment, skipped)
+            self.number = self.durable = self._resume = first
+        return new
+
+    # -- room ---------------------------------------------------------------------------------------------------------
+
+    def _make_room(self, record_bytes: int, count: int) -> bool:
+        """Whether so much finds room; whole segments go for it that no cursor needs, or none that is required."""
+        while not self._fits(record_bytes, count):
+            with self.guard:
+                floor = cursors.floor(list(self.places.values()))
+            if self.segments.all[0].last > floor:
+                return False
+            if len(self.segments.all) == 1 and not self._roll_used():
+                return True  # nothing waits: a batch larger than the whole log is not stuck for ever
+            self._remove_oldest(floor)
+        return True
+
+    def _fits(self, record_bytes: int, count: int) -> bool:
+        if self.segments.bytes + record_bytes > self.settings.capacity_bytes:
+            return False
+        if not self.settings.events:
+            return True
+        with self.guard:
+            waiting = self.segments.events_from(cursors.slowest(list(self.places.values())))
+        return waiting + count <= self.settings.events
+
+    def _roll_used(self) -> bool:
+        """Make the last segment one that can be removed; False when there is nothing in it. Raises RetryableError."""
+        segment = self.segments.all[-1]
+        if segment.size == segment.data_at:
+            return False
+        try:
+            self._roll()
+        except OSError as error:
+            raise RetryableError(
+                f"the log can't go on in a new segment: {error}; free space on its disk"
+            ) from error
+        return True
+
+    def reap(self) -> None:
+        """Delete segments that all cursors have passed. *Blocking*."""
+        while self.can_reap:
+            with self.guard:
+                slowest = cursors.slowest(list(self.places.values()))
+            self._remove_oldest(slowest)
+
+    @property
+    def can_reap(self) -> bool:
+        """Whether `reap` would find something."""
+        with self.guard:
+            slowest = cursors.slowest(list(self.places.values()))
+            return len(self.segments.all) > 1 and self.segments.all[0].last <= slowest
+
+    def _remove_oldest(self, floor: int) -> None:
+        """If all its events are before `floor`. A cursor that was still in it has lost the rest of it."""
+        with self.guard:
+            if len(self.segments.all) < 2 or self.segments.all[0].last > floor:
+                return
+            segment = self.segments.drop_oldest()
+            for place in self.places.values():
+                place.position = max(place.position, self.segments.oldest)
+        self.segments.remove(segment)
+        with self.guard:
+            self.guard.notify_all()
+
+    # -- syncing ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_broken(self) -> bool:
+        """A sync failed: `rescue` is due."""
+        return self._is_broken
+
+    @property
+    def has_unsynced(self) -> bool:
+        """Whether `sync` would change anything."""
+        return bool(self._written)
+
+    def sync(self) -> None:
+        """Make durable, and so visible, what was put. *Blocking*. Raises OSError: call `rescue` then."""
+        with self._syncing:
+            with self.guard:
+                current = self._writer
+                if current is None or not self._written:
+                    return
+                size, number = current.segment.size, self.number
+                written, self._written = self._written, {}
+            try:
+                if current.synced < size and self.settings.fsync is not Fsync.NEVER:
+                    current.file.sync()
+            except OSError:
+                with self.guard:
+                    self._written = written | self._written
+                    self._is_broken = True
+                raise
+            with self.guard:
+                self._is_durable(current, size, number)
+                self._safe |= {stream: at for stream, at in written.items() if stream in self._taken}
+                self._accepted |= {stream: at for stream, at in written.items() if stream in self._taken}
+
+    def _is_durable(self, current: Writer, size: int, number: int) -> None:
+        """The guard is held."""
+        current.synced = size
+        self.durable = number
+        self.guard.notify_all()
+
+    def rescue(self) -> None:
+        """After a failed sync, which the kernel forgets while it keeps the data in memory: write what is not durable once
+        more, into a new segment. Raises RetryableError, and CorruptError when it is not in memory any more."""
+        with self._syncing:
+            old = self._writer
+            if old is None or not self._is_broken:
+                return
+            try:
+                new = self._copy(old)
+            except OSError as error:
+                raise RetryableError(
+                    f"the log's disk failed to sync, and a new segment can't be written: {error}; see to the disk"
+                ) from error
+            new.segment.last = self.number
+            with self.guard:
+                self.segments.replace_end(old.segment, old.synced, self.durable, new.segment)
+                self._writer = new
+                self._is_broken = False
+            with contextlib.suppress(OSError):  # the next segment says where this one ends
+                old.file.truncate(old.synced)
+            old.file.close()
+            _log.warning("wal_rescued", segment=new.segment.name, events=self.number - self.durable)
+            self.sync()
+
+    def _copy(self, old: Writer) -> Writer:
+        """A new segment with what `old` has and the disk perhaps not. Raises OSError."""
+        head = Head(self.incarnation, self.durable, dict(self._safe), self.segments.skipped, old.boot)
+        tail = old.file.read(old.synced, old.segment.size - old.synced)
+        if not self.segments.is_sound(old.file, old.synced, old.segment.size):
+            raise CorruptError(
+                f"{len(tail)} bytes of {old.segment.name} could not be synced and are lost; start again, so that the sources "
+                "send them again"
+            )
+        return writer.create(self.directory, self.segments.next_sequence, self.durable, head, tail)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def extent(self, segment: Segment) -> tuple[int, Segment | None]:
+        """How many bytes of a segment may be read, and which one follows."""
+        with self.guard:
+            current = self._writer
+            is_last = current is not None and current.segment is segment
+            limit = current.synced if current is not None and is_last else segment.size
+            return limit, self.segments.following(segment)
+
+    def set_aside(self, segment: Segment, limit: int) -> None:
+        """A reader found damage in it. *Blocking*: looks at all of it once."""
+        with self.guard:
+            if segment.is_counted or segment not in self.segments.all:
+                return
+            segment.is_counted = True
+            last = min(segment.last, self.durable)
+        good = self.segments.good_events(segment, limit)
+        self.segments.set_aside(segment, max(0, last - segment.first - good))
+
+    # -- cursors ------------------------------------------------------------------------------------------------------
+
+    def acknowledge(self, cursor: str, position: int) -> None:
+        """Move a cursor forward; what is behind all of them can be reaped."""
+        with self.guard:
+            place = self.places[cursor]
+            place.position = max(place.position, min(position, self.durable))
+
+    def save(self, cursor: str) -> None:
+        """Make a cursor durable. *Blocking*. Raises RetryableError."""
+        with self._saving:
+            place = self.places.get(cursor)
+            if place is None or place.position == place.saved:
+                return
+            position = place.position
+            try:
+                cursors.save(self.directory, Saved(cursor, self.incarnation, position))
+            except OSError as error:
+                raise RetryableError(
+                    f"the position of {cursor!r} in the log can't be saved: {error}"
+                ) from error
+            place.saved = position
+
+
+def _payload(batch: Batch, number: int) -> bytes:
+    if batch.form is PayloadForm.LINES:
+        assert isinstance(batch.payload, bytes)
+        return batch.payload
+    from qanat import columns
+
+    return columns.encode(columns.numbered(batch, batch.stream, number).payload)

@@ -59,9 +59,10 @@ class Backlog:
 
     def bytes_from(self, number: int) -> int:
         """Payload bytes of the batches from the one that covers `number` on."""
+        number = max(number, self.oldest)
         if number >= self.end:
             return 0
-        index = self._index(max(number, self.oldest))
+        index = self._index(number)
         before = (
             self._sums[index - 1]
             if index > self._freed

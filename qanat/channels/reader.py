@@ -138,6 +138,11 @@ class ChannelReader(Source):
         """Nothing can be read before the next `open`."""
         self._number = None
 
+    @property
+    def has_data(self) -> bool:
+        """A `read` would give something, if only a gap."""
+        return self._has_data()
+
     def _has_data(self) -> bool:
         return self._number is not None and self._number < self.bounds()[1]
 

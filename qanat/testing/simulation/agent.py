@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qanat.delivery import receiver_messages as r
@@ -30,13 +31,19 @@ class Agent(Process):
         self.halted = False
         self.p_crash_between_commands = 0.0
         self._world = world
-        self.core = SenderCore(host.name, instance, chain)
-        self.source = FileSource(world.kernel, host)
+        self.core = SenderCore(host.name, instance, chain, ack_on_receipt=host.ack_on_receipt)
+        self.source: Any = self._open_source()
         self._is_reading = False
         self._batch: Read | None = None
         self.handle(s.Started())
-        for file in host.files.values():
+        for file in host.written.values():
             self.notice(file)
+
+    def _open_source(self) -> Any:
+        return FileSource(self.kernel, self.host)
+
+    def end(self) -> None:
+        """It died."""
 
     def notice(self, file: File) -> None:
         """The source will find this file, sooner or later."""
@@ -85,8 +92,12 @@ class Agent(Process):
                 self._halt()
             case s.Recover():
                 self._world.ledger.check_acked(self.name, command.committed)
+                self._recover(command.committed)
             case s.SendHello() | s.SendOpen() | s.SendRetire() | s.SendRelease():
                 self._say(command)
+
+    def _recover(self, committed: Mapping[str, int]) -> None:
+        """A file source has its state, or goes by what it is told to open."""
 
     def _say(self, command: s.SendHello | s.SendOpen | s.SendRetire | s.SendRelease) -> None:
         connection = self.connection
@@ -115,9 +126,7 @@ class Agent(Process):
         batch, connection = self._batch, self.connection
         assert batch is not None, "told to send what was not read"
         assert connection is not None, "told to send without a connection"
-        connection.up(
-            r.BatchReceived(connection.number, batch.stream, batch.start, batch.end, batch.end - batch.start)
-        )
+        connection.up(r.BatchReceived(connection.number, batch.stream, batch.start, batch.end, batch.count))
 
     def _acknowledge(self, command: s.Acknowledge) -> None:
         self._world.ledger.check_acked(self.name, command.positions)
@@ -164,7 +173,7 @@ class Agent(Process):
     def _was_read(self, batch: Read) -> None:
         self._is_reading = False
         self._batch = batch
-        self.handle(s.WasRead(batch.stream, batch.start, batch.end, batch.end - batch.start))
+        self.handle(s.WasRead(batch.stream, batch.start, batch.end, batch.count))
         self._batch = None
 
     def _check(self) -> None:

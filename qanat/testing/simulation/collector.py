@@ -156,6 +156,8 @@ class Collector(Process):
                     self.disk.publish(step.token)
                 case steps.SinkDiscard():
                     self.disk.discard(step.token)
+                case steps.SinkClaim():
+                    self.disk.claim()
                 case steps.SinkOpen():
                     self.disk.open(step.token)
         except RetryableError as failure:

@@ -64,7 +64,9 @@ class ModelDirectory:
         self.fail_next: dict[str, int] = {}
         self._kernel = kernel
         self._names: dict[str, _Inode] = {}
-        self._durable: list[dict[str, _Inode]] = [{}]  # states a power cut may leave: the last synced and those since
+        self._durable: list[dict[str, _Inode]] = [
+            {}
+        ]  # states a power cut may leave: the last synced and those since
 
     def list(self) -> list[str]:
         """Sorted."""

@@ -70,6 +70,9 @@ class Disk:
         self._maybe_fail("discard")
         self._return_to(token)
 
+    def claim(self) -> None:
+        """One process at a time has it: the directory is locked."""
+
     def open(self, token: bytes | None) -> None:
         """Recover."""
         self._maybe_fail("open")

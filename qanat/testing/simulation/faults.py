@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from qanat.delivery import sender_messages as s
 from qanat.testing.simulation.agent import Agent
+from qanat.testing.simulation.channels import ChannelHost
 from qanat.testing.simulation.collector import Collector
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.world import World
@@ -126,6 +127,8 @@ class Faults:
 
     def _spoil_state(self, host: Host) -> None:
         """A source's own state may be lost, or older than it was."""
+        if isinstance(host, ChannelHost):
+            host = host.application
         if self._kernel.chance(0.2):
             self._kernel.fault("source_state_lost", host.name)
             host.saved = {}
@@ -142,9 +145,13 @@ class Faults:
 
     def _second_agent(self) -> None:
         agent = self._agent()
-        if agent is not None and len(self._world.agents_of(agent.host.name)) < 2:
+        if agent is not None and self._may_be_two(agent):
             self._kernel.fault("second_agent", agent.host.name)
             self._world.start_agent(agent.host.name)
+
+    def _may_be_two(self, agent: Agent) -> bool:
+        """A channel belongs to one process: its directory is locked."""
+        return len(self._world.agents_of(agent.host.name)) == 1 and not isinstance(agent.host, ChannelHost)
 
     def _cut(self) -> None:
         collector, agent = self._collector(), self._agent()
@@ -217,7 +224,7 @@ class Faults:
 
     def _disturb(self, agent: Agent) -> None:
         """Somebody comes for the claim that is being released."""
-        if self._kernel.chance(0.5) and len(self._world.agents_of(agent.host.name)) == 1:
+        if self._kernel.chance(0.5) and self._may_be_two(agent):
             self._kernel.fault("second_agent", agent.host.name, "during a handover")
             self._world.start_agent(agent.host.name)
         elif agent.connection is not None and agent.alive:

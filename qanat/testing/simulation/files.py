@@ -28,6 +28,12 @@ class Host:
     files: dict[str, File] = field(default_factory=dict)
     saved: dict[str, int] = field(default_factory=dict)
     older: list[dict[str, int]] = field(default_factory=list)
+    ack_on_receipt: bool = False
+
+    @property
+    def written(self) -> dict[str, File]:
+        """What applications write to."""
+        return self.files
 
     def save(self, acked: dict[str, int]) -> None:
         """Keep these positions; older ones may come back (a restored backup)."""
@@ -37,11 +43,12 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A batch that the source yielded."""
+    """A batch that the source yielded; `count` events, none where they are gone."""
 
     stream: str
     start: int
     end: int
+    count: int
 
 
 class FileSource:
@@ -81,7 +88,7 @@ class FileSource:
         most = min(self._host.files[stream].size - start, max_events, BATCH_EVENTS_MAX)
         end = start + self._kernel.random.randint(1, most)
         self._at[stream] = end
-        return Read(stream, start, end)
+        return Read(stream, start, end, end - start)
 
     def has_data(self) -> bool:
         """Something can be read now."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from qanat.coordination.store import Node
 from qanat.delivery import documents
 from qanat.delivery.documents import Claim, Record
+from qanat.testing.simulation.channel_ledger import ChannelLedger
 from qanat.testing.simulation.disk import Disk
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.kernel import Kernel
@@ -19,6 +20,7 @@ class Ledger:
         self._kernel = kernel
         self.stored: dict[str, int] = {}
         self.batches = 0
+        self.channels = ChannelLedger(kernel)
         self._hosts: dict[str, Host] = {}
         self._disks: dict[str, Disk] = {}
         self._commit_paths: dict[str, str] = {}
@@ -84,6 +86,8 @@ class Ledger:
             self._kernel.fail(f"{sink} commits {stream} without its claim: {claim}")
         self.stored[stream] = end
         self.batches += 1
+        if self._hosts[self._owner_of[stream]].written is not self._hosts[self._owner_of[stream]].files:
+            self.channels.stored(stream, start, end)
 
     def _check_positions(self, sender: str) -> None:
         """The larger of the claim's base and the owner's record is where every stream of this sender is in storage."""
@@ -100,9 +104,9 @@ class Ledger:
                 self._kernel.fail(f"the store has {stream} at {known}, storage up to {stored}; {claim}")
 
     def check_acked(self, who: str, positions: Mapping[str, int]) -> None:
-        """Nothing is acknowledged that is not committed in storage."""
+        """Nothing is acknowledged that is not committed in storage, unless its sender wants it acked on receipt."""
         for stream, position in positions.items():
-            if position > self.stored[stream]:
+            if position > self.stored[stream] and not self._hosts[self._owner_of[stream]].ack_on_receipt:
                 self._kernel.fail(f"{who} acks {stream} up to {position}, stored up to {self.stored[stream]}")
 
     def unfinished_business(self) -> list[str]:
@@ -111,8 +115,9 @@ class Ledger:
             f"{file.stream} stored {self.stored[file.stream]} of {file.size}"
             for host in self._hosts.values()
             for file in host.files.values()
-            if self.stored[file.stream] != file.size
+            if self.stored[file.stream] != file.size and not (file.done and host.ack_on_receipt)
         ]
+        missing += self.channels.unfinished_business()
         missing += [
             f"{file.stream} is finished and stored, not retired"
             for host in self._hosts.values()

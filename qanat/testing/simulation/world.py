@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from qanat.component import Full
 from qanat.delivery import receiver_messages as r
 from qanat.testing.simulation.agent import Agent
+from qanat.testing.simulation.channels import ChannelAgent, ChannelHost
 from qanat.testing.simulation.collector import Collector
 from qanat.testing.simulation.coordination import SimulatedStore
 from qanat.testing.simulation.disk import Disk
@@ -13,6 +15,7 @@ from qanat.testing.simulation.ledger import Ledger
 from qanat.testing.simulation.network import KEEPALIVE_S, Network
 
 FILES_MAX = 7  # of one host
+P_CHANNEL = 0.2  # of the hosts are acked on receipt, behind a channel in memory
 
 
 class World:
@@ -46,7 +49,7 @@ class World:
             self.kernel.after(self.kernel.between(0.0, 0.3), self.start_agent, name)
 
     def _build_host(self, name: str) -> None:
-        host = self.hosts[name] = Host(name)
+        host = self.hosts[name] = self._new_host(name)
         self.ledger.add_host(host)
         for _ in range(self.kernel.random.choice((1, 2, 3))):
             self.add_file(host)
@@ -60,14 +63,23 @@ class World:
             ]  # tries the second twice: it comes back to where it was at once
         self.chains[name] = tuple(chain)
 
+    def _new_host(self, name: str) -> Host:
+        """Most read files and send them, at level E2E; others have a channel."""
+        kind = self.kernel.random.random()
+        if kind < P_CHANNEL:
+            full = Full.DROP if kind < P_CHANNEL / 2 else Full.BLOCK
+            return ChannelHost(name, ack_on_receipt=True, full=full)
+        return Host(name)
+
     # Files.
 
     def add_file(self, host: Host) -> None:
         """A new file, which may be read from its middle."""
         start = self.kernel.random.choice((0, 0, 7))
-        file = File(f"{host.name}/f{len(host.files)}", start, start + self.kernel.random.choice((0, 5, 30)))
-        host.files[file.stream] = file
-        self.ledger.add_stream(host.name, file.stream, start)
+        file = File(f"{host.name}/f{len(host.written)}", start, start + self.kernel.random.choice((0, 5, 30)))
+        host.written[file.stream] = file
+        if host.written is host.files:
+            self.ledger.add_stream(host.name, file.stream, start)
         for agent in self.agents:
             if agent.host is host:
                 agent.notice(file)
@@ -75,17 +87,17 @@ class World:
     def write(self, host: Host) -> None:
         """An application writes to some file, or is done with it; the first file is never done."""
         chance = self.kernel.random
-        file = chance.choice(list(host.files.values()))
+        file = chance.choice(list(host.written.values()))
         if not file.finished:
             file.size += chance.randint(1, 20)
             file.finished = file.stream != f"{host.name}/f0" and chance.random() < 0.25
-        if len(host.files) < FILES_MAX and chance.random() < 0.15:
+        if len(host.written) < FILES_MAX and chance.random() < 0.15:
             self.add_file(host)
         self.look()
 
     def write_to_first(self, host: Host) -> None:
         """The file that is never finished grows a little."""
-        host.files[f"{host.name}/f0"].size += 3
+        host.written[f"{host.name}/f0"].size += 3
         self.look()
 
     def look(self) -> None:
@@ -98,7 +110,12 @@ class World:
     def start_agent(self, name: str) -> None:
         """A process of this sender, even if there is another."""
         self._started += 1
-        agent = Agent(self, self.hosts[name], f"{name}.{self._started}", self.chains[name])
+        host, instance = self.hosts[name], f"{name}.{self._started}"
+        agent = (
+            ChannelAgent(self, host, instance, self.chains[name])
+            if isinstance(host, ChannelHost)
+            else Agent(self, host, instance, self.chains[name])
+        )
         self.instances[agent.name] = agent
         self.agents.append(agent)
 
@@ -137,6 +154,7 @@ class World:
     def _end_agent(self, agent: Agent) -> None:
         agent.alive = False
         agent.ended_s = self.kernel.now_s
+        agent.end()
         self.agents.remove(agent)
         if agent.connection is not None:
             agent.connection.agent_closes()

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import grpc
 import structlog
 
+from agent.abreast import Pace, Progress
 from agent.connection import Connection
 from qanat import limits
 from qanat.batch import Batch
@@ -38,6 +39,7 @@ NEWS_S = 0.25  # how often a source that always has data is asked for new stream
 # more than to read one. Not beyond this share of what may be read: a large batch is never cut short for it.
 SMALL_SHARE = 1 / 8
 SMALL_BATCHES_MAX = 32  # the loop handles so many in a few milliseconds
+WAIT_S = 0.1  # how often a branch that is too far ahead looks whether it still is
 LAG_S = 1.0  # how often the source's lag is measured
 RETRY_S_MAX = 60.0  # the longest pause between attempts when no collector of the chain answers
 CHAIN_RETRY_S_MAX = (
@@ -51,12 +53,22 @@ PROBES_HEALTHY = 6  # this many good probes in a row, and the sender returns to 
 class Delivery:
     """Delivers one source until stopped. `run` raises FencedError when a newer process has the name."""
 
-    def __init__(self, core: SenderCore, source: Source, context: Context, metrics: AgentMetrics) -> None:
+    def __init__(
+        self,
+        core: SenderCore,
+        source: Source,
+        context: Context,
+        metrics: AgentMetrics,
+        pace: Pace | None = None,
+    ) -> None:
         self.core = core
         self.destination = ""
         self._source = source
         self._context = context
         self._metrics = metrics
+        self._pace = pace
+        if pace is not None:
+            pace.progress = lambda: Progress(core.acked_bytes + core.inflight_bytes, core.acked_bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
         self._connection: Connection | None = None
         self._batch: tuple[Batch, bytes] | None = None
@@ -142,6 +154,10 @@ class Delivery:
                 self._go.clear()
                 await self._go.wait()
                 continue
+            if self._pace is not None and not self._pace.may_read():
+                await self._hear(0.0)
+                await asyncio.sleep(WAIT_S)
+                continue
             was_read = await self._read_some()
             if self._emptying and not was_read and self._is_empty():
                 return
@@ -209,7 +225,10 @@ class Delivery:
         now_s = self._context.clock.monotonic_s()
         if now_s >= self._lag_at_s:
             self._lag_at_s = now_s + LAG_S
-            self._metrics.lag_bytes(self._source.lag_bytes())
+            lag_bytes = self._source.lag_bytes()
+            self._metrics.lag_bytes(lag_bytes)
+            if self._pace is not None:
+                self._post(self._pace.measured, lag_bytes, now_s)
         return news
 
     # The core.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from agent.abreast import Pace, Progress
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Channel, Context, Cursor, Source, StreamFinished, StreamFound
@@ -26,6 +27,7 @@ ROOM_S = 0.25  # the longest a full channel is waited for without looking whethe
 RETRY_S_MAX = (
     5.0  # a full disk is looked at so often: the attempt costs nothing, and events pile up meanwhile
 )
+WAIT_S = 0.1  # how often a branch that is too far ahead looks whether it still is
 LAG_S = 1.0  # how often the source's lag is measured
 
 
@@ -39,18 +41,23 @@ class Feed:
         cursors: Sequence[Cursor],
         context: Context,
         metrics: AgentMetrics,
+        pace: Pace | None = None,
     ) -> None:
         self.channel = channel
         self.cursors = cursors
         self._source = source
         self._context = context
         self._metrics = metrics
+        self._pace = pace
+        if pace is not None:
+            pace.progress = lambda: Progress(self._taken_bytes, self._taken_bytes)
         self._stopping = threading.Event()
         self._held: Batch | None = None  # read, and not taken yet
         self._known: dict[str, int] = {}  # in the channel, and not found by the source yet
         self._safe: dict[str, int] = {}
         self._ends: dict[str, int] = {}  # of finished streams that the channel remembers
         self._is_open = False
+        self._taken_bytes = 0
         self._failures = 0  # in a row
         self._news_at_s = 0.0
         self._lag_at_s = 0.0
@@ -65,6 +72,10 @@ class Feed:
     def run(self) -> None:
         """*Blocking* until `stop`."""
         while not self._stopping.is_set():
+            if self._held is None and self._pace is not None and not self._pace.may_read():
+                self._hear(0.0)
+                self._stopping.wait(WAIT_S)
+                continue
             if self._held is None:
                 self._held = self._read()
             if self._held is None:
@@ -105,6 +116,7 @@ class Feed:
             self.channel.wait_for_room(ROOM_S)
             return
         self._held = None
+        self._taken_bytes += batch.payload_bytes
         if self._failures:
             log.info("channel_takes_again", node=self._context.logical_node, failures=self._failures)
             self._failures = 0
@@ -134,7 +146,10 @@ class Feed:
         self._news_at_s = now_s + NEWS_S
         if now_s >= self._lag_at_s:
             self._lag_at_s = now_s + LAG_S
-            self._metrics.lag_bytes(self._source.lag_bytes())
+            lag_bytes = self._source.lag_bytes()
+            self._metrics.lag_bytes(lag_bytes)
+            if self._pace is not None:
+                self._pace.measured(lag_bytes, now_s)
 
     def _found(self, event: StreamFound) -> None:
         position = max(event.position, self._known.pop(event.stream, 0))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import structlog
 
+from agent import abreast
+from agent.abreast import Pace
 from agent.channelled import Channelled, Deliver
 from agent.delivery import Delivery
 from agent.feed import Feed
@@ -65,19 +67,20 @@ class Agent:
         planned = lines(
             node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level
         )
-        return [self._line(line, instance) for line in planned]
+        together = abreast.paces([line.destinations[0].required for line in planned], abreast.WINDOW_BYTES)
+        return [self._line(line, instance, pace) for line, pace in zip(planned, together, strict=True)]
 
-    def _line(self, line: Line, instance: str) -> Running:
+    def _line(self, line: Line, instance: str, pace: Pace | None) -> Running:
         context = self._context(line.label, self.state_dir / line.label)
         source_type = registry.source(line.source.name)
         source = source_type(bind(line.source, source_type.Config), context)
         if line.channel is not None:
-            return self._channelled(line, line.channel, source, context, instance)
+            return self._channelled(line, line.channel, source, context, instance, pace)
         (destination,) = line.destinations
-        return self._delivery(destination, context, instance, of_channel=False)(source)
+        return self._delivery(destination, context, instance, of_channel=False, pace=pace)(source)
 
     def _channelled(
-        self, line: Line, call: Call, source: Source, context: Context, instance: str
+        self, line: Line, call: Call, source: Source, context: Context, instance: str, pace: Pace | None
     ) -> Channelled:
         metrics = self.metrics.agent(line.label)
         channel_context = self._context(line.label, self.state_dir / line.label / CHANNEL_DIRECTORY)
@@ -92,10 +95,16 @@ class Agent:
             self._delivery(each, replace(context, logical_node=each.label), instance, of_channel=True)
             for each in line.destinations
         ]
-        return Channelled(line.label, Feed(source, channel, cursors, context, metrics), deliver, losses)
+        return Channelled(line.label, Feed(source, channel, cursors, context, metrics, pace), deliver, losses)
 
     def _delivery(
-        self, destination: Destination, context: Context, instance: str, *, of_channel: bool
+        self,
+        destination: Destination,
+        context: Context,
+        instance: str,
+        *,
+        of_channel: bool,
+        pace: Pace | None = None,
     ) -> Deliver:
         core = SenderCore(
             f"{self.name}/{destination.label}",
@@ -104,7 +113,7 @@ class Agent:
             ack_on_receipt=destination.level < Level.E2E,
         )
         metrics = self.metrics.agent(destination.label, of_channel=of_channel)
-        return lambda source: Delivery(core, source, context, metrics)
+        return lambda source: Delivery(core, source, context, metrics, pace)
 
     def _chain(self, destination: Destination, context: Context) -> tuple[str, ...]:
         """`host:port` of each collector, each once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qanat.testing.cluster import Cluster, stored_bytes
+from qanat.testing.cluster import Cluster, metric, stored_bytes
 from tests.integration.lines import append, assert_exactly_once, numbered, tail
 
 LINES = 30_000
@@ -59,3 +59,23 @@ def test_flow_that_becomes_a_fan_out_goes_on_where_it_was(cluster):
     cluster.stop()
     for collector in (c1, c2):
         assert_exactly_once(collector.out, 2 * LINES)
+
+
+@pytest.mark.parametrize("channel", ["", "| memoryChannel(capacity=200KiB)"])
+def test_required_branch_is_waited_for(cluster, channel):
+    c1, c2 = (cluster.collector(name, "roll=300ms") for name in ("c1", "c2"))
+    sink = "[ agentE2EChain({0}), agentE2EChain({1}, required=true) ]"
+    window = {"agent.abreast.WINDOW_BYTES": 200_000, "qanat.limits.BATCH_BYTES_TARGET": 50_000}
+    agent = cluster.agent("a1", f"{tail(cluster)} {channel}", c1, c2, sink=sink, tune=SOON | window)
+    write(cluster, 0, LINES)
+    c1.start()
+    agent.start()
+    wait_until_stored(cluster, c1, 1)
+    cluster.wait_until(lambda: metric(agent.metrics_port, "qanat_unacked_age_seconds") == 0, "acks")
+    assert stored_bytes(c1.out) < 300_000
+    c2.start()
+    for collector in (c1, c2):
+        wait_until_stored(cluster, collector, LINES)
+    cluster.stop()
+    for collector in (c1, c2):
+        assert_exactly_once(collector.out, LINES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import shutil
 import threading
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ class Log:
     agent_log: Path
     lines: int = 0
     rotations: int = 0
-    noted_from: int = 0  # where in the agent's log a note of what is at the path now can be
 
     @property
     def stream(self) -> str:
@@ -44,21 +42,15 @@ class Log:
         return written
 
     def may_rotate(self) -> bool:
-        """A file that comes and leaves its name while no agent runs is nobody's: the agent must have noted this one.
+        """The first file of a path that leaves it before the agent looked is nobody's (docs/tail.md): one must have been noted.
 
-        Stream names hold the inode in hexadecimal. Files that get new names are found under them at any time. A truncated
-        file keeps its inode: what an agent noted before is of another stream (docs/tail.md says what is lost otherwise).
+        Files that get new names are found under them at any time.
         """
         if not self.by_rename:
             return True
         if not self.path.exists():
             return False
-        inode = self.path.stat().st_ino
-        notes = self.agent_log.read_bytes()[self.noted_from :]
-        return re.search(rb"stream_found[^\n]*stream=t1-%x-" % inode, notes) is not None
-
-    def _begin_anew(self) -> None:
-        self.noted_from = self.agent_log.stat().st_size if self.agent_log.exists() else 0
+        return f"path={self.path} " in self.agent_log.read_text(errors="replace")
 
     def rotate(self, late_lines: int) -> int:
         """The old file still gets some lines after its rename, as from a process that has it open."""
@@ -67,7 +59,6 @@ class Log:
             self.lines = 0
             return 0
         old = self.path.with_name(f"{self.path.name}.{self.rotations}")
-        self._begin_anew()
         self.path.rename(old)
         written = append(old, numbered(self.lines, self.lines + late_lines, self.stream))
         self.lines += late_lines
@@ -78,7 +69,6 @@ class Log:
         self.rotations += self.by_rename
         if self.path.exists():
             shutil.copyfile(self.path, self.path.with_name(f"{self.path.name}.{self.rotations}.copy"))
-            self._begin_anew()
             self.path.write_bytes(b"")
 
 

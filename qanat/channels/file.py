@@ -27,7 +27,8 @@ from qanat.batch import Batch
 from qanat.channels import streams
 from qanat.channels.reader import ChannelReader
 from qanat.channels.wal.directory import OsDirectory
-from qanat.channels.wal.log import Fsync, Log, Settings
+from qanat.channels.wal.log import Log
+from qanat.channels.wal.settings import Fsync, Settings
 from qanat.channels.wal.tape import Tape
 from qanat.component import Channel, ChannelConfig, Context, Cursor, Full, Source
 from qanat.config import Bytes, Seconds
@@ -86,6 +87,7 @@ class FileChannel(Channel):
         self._work = threading.Event()
         self._stop = threading.Event()
         self._failure: BaseException | None = None
+        self._moves = 0
 
     @property
     def stream(self) -> str:
@@ -101,9 +103,15 @@ class FileChannel(Channel):
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"fileChannel can't create {self.directory}: {error}.") from error
-        self._lock = FileLock(self.directory / "lock", wait_s_max=LOCK_S_MAX)
-        self._lock.__enter__()
-        taken = self.log.open(cursors)
+        lock = FileLock(self.directory / "lock", wait_s_max=LOCK_S_MAX)
+        try:
+            lock.__enter__()
+            taken = self.log.open(cursors)
+        except BaseException:
+            self.log.close()
+            lock.close()
+            raise
+        self._lock = lock
         self._stop.clear()
         self._failure = None
         self._thread = threading.Thread(target=self._maintain, name="wal", daemon=False)
@@ -113,25 +121,19 @@ class FileChannel(Channel):
     def put(self, batch: Batch) -> bool:
         """See Channel.put."""
         self._check()
+        self._moves = self.log.moves
         taken = self.log.put(batch)
         self._work.set()
         return taken
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """See Channel.wait_for_room: until something was deleted or acknowledged."""
-        self._check()
+        """See Channel.wait_for_room: until something was deleted, acknowledged or synced since the last put began."""
         with self.changed:
-            before = self._moved()
-            if self.log.can_reap:
-                self._work.set()
-            self.changed.wait_for(lambda: self._moved() != before or self._failure is not None, timeout_s)
-
-    def _moved(self) -> tuple[int, ...]:
-        return (
-            self.log.segments.oldest,
-            self.log.durable,
-            *(each.position for each in self.log.places.values()),
-        )
+            self.changed.wait_for(
+                lambda: self.log.moves != self._moves or self._failure is not None, timeout_s
+            )
+            self._moves = self.log.moves
+        self._check()
 
     def accepted(self) -> Mapping[str, int]:
         """See Channel.accepted."""
@@ -166,8 +168,6 @@ class FileChannel(Channel):
     def moved(self) -> None:
         """A cursor was acknowledged."""
         self._work.set()
-        with self.changed:
-            self.changed.notify_all()
 
     def _maintain(self) -> None:
         try:
@@ -175,7 +175,7 @@ class FileChannel(Channel):
             while not self._stop.is_set():
                 self._work.wait(SAVE_CURSORS_S)
                 self._work.clear()
-                if self.log.has_unsynced:
+                if self.log.positions.has_moved:
                     self._stop.wait(max(0.0, sync_at_s - time.monotonic()))
                     sync_at_s = time.monotonic() + self._config.sync_interval
                     self._sync()
@@ -198,13 +198,12 @@ class FileChannel(Channel):
             self._stop.wait(RETRY_S)
 
     def _save_cursors(self) -> None:
-        for name in list(self.log.places):
-            try:
-                self.log.save(name)
-            except RetryableError as error:
-                _log.warning(
-                    "wal_cursor_not_saved", error=str(error), consequence="collectors tell it after a crash"
-                )
+        try:
+            self.log.cursors.save_all()
+        except RetryableError as error:
+            _log.warning(
+                "wal_cursor_not_saved", error=str(error), consequence="collectors tell it after a crash"
+            )
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -235,7 +234,7 @@ class FileReader(ChannelReader):
 
     def position(self) -> int:
         """Of the cursor."""
-        return self._log.places[self._cursor].position
+        return self._log.cursors.position(self._cursor)
 
     def fetch(self, number: int, max_bytes: int) -> Batch:
         """One record: a batch as it was put."""
@@ -258,7 +257,7 @@ class FileReader(ChannelReader):
 
     def save(self) -> None:
         """Raises RetryableError."""
-        self._log.save(self._cursor)
+        self._log.cursors.save(self._cursor)
 
     def lag_bytes(self) -> int:
         """Bytes of records that were not read."""

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qanat import columns
 from qanat.batch import Batch, PayloadForm
 from qanat.component import Cursor, StreamFinished, StreamFound
+from qanat.testing.postgres import Postgres
 from tests.contract.channels import KIB, MIB, Bench, Feed, Kind, batches, bodies, lines
+
+
+def in_postgresql(directory: Path, server: Postgres) -> dict[str, Any]:
+    """A database for each state directory."""
+    password = directory / "password"
+    password.write_text(server.password + "\n")
+    name = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
+    return {"url": server.database(f"d{name}"), "password_file": str(password)}
+
 
 KINDS: dict[str, Kind] = {
     "file": Kind("qanat.channels.file:FileChannel", keeps=True),
     "memory": Kind("qanat.channels.memory:MemoryChannel", keeps=False),
+    "postgresql": Kind(
+        "qanat.channels.sql:SqlChannel", keeps=True, options=in_postgresql, server="postgresql"
+    ),
     "sqlite": Kind("qanat.channels.sql:SqlChannel", keeps=True),
 }
 
@@ -23,12 +38,19 @@ CAPACITY = MIB
 BIG = {"count": 8, "size": 1 * KIB}
 
 
-@pytest.fixture(params=sorted(KINDS))
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+# Of module scope, so that servers are started before a test counts its children.
+@pytest.fixture(scope="module", params=sorted(KINDS))
+def kind_and_server(request: pytest.FixtureRequest) -> tuple[Kind, Any]:
     kind = KINDS[request.param]
     if (reason := kind.available()) is not None:
         pytest.skip(reason)
-    return Bench(kind, tmp_path / "state")
+    return kind, request.getfixturevalue(kind.server) if kind.server else None
+
+
+@pytest.fixture
+def bench(kind_and_server: tuple[Kind, Any], tmp_path: Path) -> Bench:
+    kind, server = kind_and_server
+    return Bench(kind, tmp_path / "state", server)
 
 
 def keeps(bench: Bench) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from qanat.batch import Batch, PayloadForm
 from qanat.channels import streams
-from qanat.channels.wal import cursors, record, writer
-from qanat.channels.wal.cursors import Place, Saved
+from qanat.channels.wal import record, writer
+from qanat.channels.wal.cursors import Cursors
 from qanat.channels.wal.directory import Directory
+from qanat.channels.wal.positions import Positions
 from qanat.channels.wal.record import FIXED_BYTES, Head
 from qanat.channels.wal.recovery import Recovered, recover
 from qanat.channels.wal.segment import Segment
 from qanat.channels.wal.segments import Segments
+from qanat.channels.wal.settings import Fsync, Settings
 from qanat.channels.wal.writer import Writer
 from qanat.component import Cursor
 from qanat.errors import CorruptError, RetryableError
@@ -31,27 +31,6 @@ SKIP_EVENTS = 1 << 40
 
 # A segment ends when it has so many records, so that recovery and a seek, which go from record to record, take a second at most.
 SEGMENT_RECORDS_MAX = 1 << 17
-
-
-class Fsync(enum.Enum):
-    """When records are synced."""
-
-    COMMIT = "commit"  # together, when `sync` is called
-    ALWAYS = "always"  # each put
-    NEVER = "never"  # when the operating system likes to; a power cut loses what was accepted
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """`capacity_bytes`: on disk; `events`: that wait for the slowest cursor, 0 is no limit; `drop`: what finds no room,
-    instead of refusing it; `boot`: something that differs from one start of the machine to the next."""
-
-    capacity_bytes: int
-    segment_bytes: int
-    events: int = 0
-    drop: bool = False
-    fsync: Fsync = Fsync.COMMIT
-    boot: str = ""
 
 
 class Log:
@@ -77,22 +56,17 @@ class Log:
         self.incarnation = ""
         self.number = 0  # of the next event
         self.durable = 0
-        self.places: dict[str, Place] = {}
+        self.moves = 0  # grows whenever there may be more room
+        self.cursors = Cursors(directory)
         self.segments = Segments(directory, count)
+        self.positions = Positions({})
+        self.is_broken = False  # a sync failed, and `rescue` is due
         self._count = count
         self._new_incarnation = new_incarnation
         self._resume = 0  # the number of the next event when it goes into a new segment
         self._records = 0  # in the last segment
         self._writer: Writer | None = None
-        self._taken: dict[str, int] = {}  # source stream -> position behind what was put
-        self._safe: dict[str, int] = {}  # the same, of what is durable
-        self._written: dict[str, int] = {}  # moved since the last sync
-        self._accepted: dict[str, int] = {}  # durable, and not told yet
-        self._dropped: dict[str, int] = {}  # moved without a record
-        self._forget: list[str] = []  # with the next record
-        self._is_broken = False  # a sync failed
         self._syncing = threading.RLock()
-        self._saving = threading.Lock()
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
@@ -107,12 +81,10 @@ class Log:
             ) from error
 
     def _open(self, named: Sequence[Cursor]) -> Mapping[str, int]:
-        saved = cursors.load_all(self.directory)
-        known = [each for each in saved.values() if each is not None]
-        found = recover(self.directory, known)
+        found = recover(self.directory, self.cursors.load())
         self.incarnation = found.incarnation or self._new_incarnation()
         self.number = self.durable = found.number
-        self._taken, self._safe = dict(found.taken), dict(found.taken)
+        self.positions = Positions(found.taken)
         self.segments.restore(found, record.seed_of(self.incarnation))
         self._resume = self._resume_at(found)
         self._repair(found)
@@ -120,13 +92,10 @@ class Log:
             self._create(0)
         if self._resume > self.number:
             _log.warning(
-                "wal_numbers_skipped", start=self.number, end=self._resume, why="events behind them may be known elsewhere"
+                "wal_numbers_skipped", start=self.number, end=self._resume, why="events may be known by them elsewhere"
             )  # fmt: skip
-        self._restore_cursors(
-            named, {each.name: each for each in known if each.incarnation == self.incarnation}
-        )
-        self._clear(set(saved))
-        return dict(self._taken)
+        self.cursors.restore(named, self.incarnation, self.segments.oldest, self.number)
+        return dict(self.positions.taken)
 
     def _resume_at(self, found: Recovered) -> int:
         """Behind every number that may have been seen by somebody."""
@@ -160,108 +129,76 @@ class Log:
         else:
             file.close()
 
-    def _restore_cursors(self, named: Sequence[Cursor], saved: Mapping[str, Saved]) -> None:
-        """What is deleted was passed by all, so the oldest event is a floor: no cursor has to be saved before deletion."""
-        oldest = self.segments.oldest
-        for cursor in named:
-            before = saved.get(cursor.name)
-            position = max(oldest, min(before.position, self.number) if before is not None else 0)
-            self.places[cursor.name] = Place(cursor, position, before.position if before is not None else -1)
-
-    def _clear(self, cursor_files: set[str]) -> None:
-        """Forget cursors that are not named, and what a crash left half-made."""
-        named = {cursors.file_name(name) for name in self.places}
-        leftover = [name for name in self.directory.list() if name.endswith(cursors.SUFFIX + ".new")]
-        for name in [*(cursor_files - named), *leftover]:
-            self.directory.remove(name)
-
     def close(self) -> None:
         """Make everything durable that can be, release everything. Idempotent."""
-        if self._writer is None and not self.places:
-            return
+        current = self._writer
         try:
-            self._close()
+            if self.segments.all:
+                self.sync()
+                self.cursors.save_all()
+            if current is not None:
+                self._end(current)
         except (OSError, RetryableError) as error:
             _log.warning(
                 "wal_not_closed_cleanly", error=str(error), consequence="it is recovered when opened"
             )
         finally:
-            if self._writer is not None:
-                self._writer.file.close()
             self._writer = None
-            self.places = {}
+            if current is not None:
+                current.file.close()
 
-    def _close(self) -> None:
-        self.sync()
-        for name in self.places:
-            self.save(name)
-        current = self._writer
-        if current is None:
-            return
+    def _end(self, current: Writer) -> None:
+        """What is known and in no record; and that all is synced."""
         current.file.sync()
-        if self._dropped or self._forget or current.boot:
-            meta = record.encode_meta(forget=self._forget, taken=self._dropped, closed=True)
-            head = record.encode(
+        positions = self.positions
+        if positions.dropped or positions.forgotten or current.boot:
+            meta = record.encode_meta(forget=positions.forgotten, taken=positions.dropped, closed=True)
+            note = record.encode(
                 record.NOTE, meta, b"", self.segments.seed, number=self.number, durable=self.number
             )
-            current.append([head])
+            current.append([note])
             current.file.sync()
 
     # -- putting ------------------------------------------------------------------------------------------------------
 
     def put(self, batch: Batch) -> bool:
         """See `Channel.put`."""
-        untaken = self._untaken(batch)
+        if self.is_broken:
+            self.rescue()
+        untaken = self.positions.untaken(batch)
         if untaken is None:
             return True
-        if self._is_broken:
-            self.rescue()
-        meta = record.encode_meta(batch.stream, batch.attributes, forget=self._forget)
-        if not self._make_room(FIXED_BYTES + len(meta) + untaken.payload_bytes, untaken.count):
-            if self.settings.drop:
-                self._drop(untaken)
-            return self.settings.drop
+        meta = record.encode_meta(batch.stream, batch.attributes, forget=self.positions.forgotten)
         try:
-            self._append(untaken, meta)
+            if self._make_room(FIXED_BYTES + len(meta) + untaken.payload_bytes, untaken.count):
+                self._append(untaken, meta)
+            elif self.settings.drop:
+                self._drop(untaken)
+            else:
+                return False
         except OSError as error:
             raise RetryableError(
                 f"{untaken.payload_bytes} bytes of {batch.stream!r} at {batch.start} can't be written to the log: {error}; "
                 "free space on its disk, or wait until the destinations have caught up"
             ) from error
         if self.settings.fsync is Fsync.ALWAYS:
-            self.sync()
+            self._sync_or_rescue()
         return True
 
     def forget(self, names: Sequence[str]) -> None:
         """See `Channel.forget`."""
         with self.guard:
-            for name in names:
-                for positions in (self._taken, self._safe, self._written, self._accepted, self._dropped):
-                    positions.pop(name, None)
-            self._forget += names
+            self.positions.forget(names)
 
     def accepted(self) -> Mapping[str, int]:
         """See `Channel.accepted`."""
         with self.guard:
-            accepted, self._accepted = self._accepted, {}
-        return accepted
-
-    def _untaken(self, batch: Batch) -> Batch | None:
-        taken = self._taken.get(batch.stream)
-        if taken is None or batch.start == taken:
-            return batch if batch.start < batch.end else None
-        if batch.start > taken:
-            raise ValueError(
-                f"a batch of {batch.stream!r} begins at {batch.start}, the last one ended at {taken}"
-            )
-        return streams.cut_before(batch, taken) if batch.end > taken else None
+            return self.positions.tell()
 
     def _drop(self, batch: Batch) -> None:
-        """The source moves on. After a crash it may offer them again: they are not in the log."""
         self._count(streams.DROPPED, batch.count)
         with self.guard:
-            self._taken[batch.stream] = self._written[batch.stream] = batch.end
-            self._dropped[batch.stream] = batch.end
+            self.positions.drop(batch.stream, batch.end)
 
     def _append(self, batch: Batch, meta: bytes) -> None:
         current = self._writer
@@ -277,9 +214,7 @@ class Log:
             self.segments.grown(current.segment, self.number, len(head) + len(payload), batch.count)
             self.number = self._resume = self.number + batch.count
             self._records += 1
-            self._forget = []
-            self._dropped.pop(batch.stream, None)
-            self._taken[batch.stream] = self._written[batch.stream] = batch.end
+            self.positions.put(batch.stream, batch.end)
             if self.settings.fsync is Fsync.NEVER:
                 self._is_durable(current, current.segment.size, self.number)
 
@@ -290,7 +225,7 @@ class Log:
             or segment.damaged
             or segment.size >= self.settings.segment_bytes + segment.data_at
             or self._records >= SEGMENT_RECORDS_MAX
-            or (self.settings.fsync is Fsync.NEVER and current.boot != self.settings.boot)
+            or current.boot != self._boot
         )
 
     def _roll(self) -> Writer:
@@ -303,16 +238,19 @@ class Log:
                 old.file.close()
             return new
 
+    @property
+    def _boot(self) -> str:
+        """What a head has to say about the boot of the machine."""
+        return self.settings.boot if self.settings.fsync is Fsync.NEVER else ""
+
     def _create(self, first: int) -> Writer:
-        after = self.number
-        skipped = [*self.segments.skipped, *([(after, first)] if first > after else [])]
-        boot = self.settings.boot if self.settings.fsync is Fsync.NEVER else ""
-        head = Head(self.incarnation, after, dict(self._safe), skipped, boot)
+        skipped = [*self.segments.skipped, *([(self.number, first)] if first > self.number else [])]
+        head = Head(self.incarnation, self.number, dict(self.positions.safe), skipped, self._boot)
         new = writer.create(self.directory, self.segments.next_sequence, first, head)
         with self.guard:
             self._writer = new
             self._records = 0
-            self._dropped = {}
+            self.positions.dropped = {}
             self.segments.add(new.segment, skipped)
             self.number = self.durable = self._resume = first
         return new
@@ -323,7 +261,7 @@ class Log:
         """Whether so much finds room; whole segments go for it that no cursor needs, or none that is required."""
         while not self._fits(record_bytes, count):
             with self.guard:
-                floor = cursors.floor(list(self.places.values()))
+                floor = self.cursors.floor
             if self.segments.all[0].last > floor:
                 return False
             if len(self.segments.all) == 1 and not self._roll_used():
@@ -337,35 +275,28 @@ class Log:
         if not self.settings.events:
             return True
         with self.guard:
-            waiting = self.segments.events_from(cursors.slowest(list(self.places.values())))
+            waiting = self.segments.events_from(self.cursors.slowest)
         return waiting + count <= self.settings.events
 
     def _roll_used(self) -> bool:
-        """Make the last segment one that can be removed; False when there is nothing in it. Raises RetryableError."""
+        """Make the last segment one that can be removed; False when there is nothing in it. Raises OSError."""
         segment = self.segments.all[-1]
-        if segment.size == segment.data_at:
-            return False
-        try:
+        if segment.size > segment.data_at:
             self._roll()
-        except OSError as error:
-            raise RetryableError(
-                f"the log can't go on in a new segment: {error}; free space on its disk"
-            ) from error
-        return True
-
-    def reap(self) -> None:
-        """Delete segments that all cursors have passed. *Blocking*."""
-        while self.can_reap:
-            with self.guard:
-                slowest = cursors.slowest(list(self.places.values()))
-            self._remove_oldest(slowest)
+        return segment.size > segment.data_at
 
     @property
     def can_reap(self) -> bool:
         """Whether `reap` would find something."""
         with self.guard:
-            slowest = cursors.slowest(list(self.places.values()))
-            return len(self.segments.all) > 1 and self.segments.all[0].last <= slowest
+            return len(self.segments.all) > 1 and self.segments.all[0].last <= self.cursors.slowest
+
+    def reap(self) -> None:
+        """Delete segments that all cursors have passed. *Blocking*."""
+        while self.can_reap:
+            with self.guard:
+                slowest = self.cursors.slowest
+            self._remove_oldest(slowest)
 
     def _remove_oldest(self, floor: int) -> None:
         """If all its events are before `floor`. A cursor that was still in it has lost the rest of it."""
@@ -373,58 +304,56 @@ class Log:
             if len(self.segments.all) < 2 or self.segments.all[0].last > floor:
                 return
             segment = self.segments.drop_oldest()
-            for place in self.places.values():
-                place.position = max(place.position, self.segments.oldest)
+            self.cursors.move_all(self.segments.oldest)
         self.segments.remove(segment)
+        self._notify()
+
+    def _notify(self) -> None:
         with self.guard:
+            self.moves += 1
             self.guard.notify_all()
 
     # -- syncing ------------------------------------------------------------------------------------------------------
 
-    @property
-    def is_broken(self) -> bool:
-        """A sync failed: `rescue` is due."""
-        return self._is_broken
-
-    @property
-    def has_unsynced(self) -> bool:
-        """Whether `sync` would change anything."""
-        return bool(self._written)
-
     def sync(self) -> None:
-        """Make durable, and so visible, what was put. *Blocking*. Raises OSError: call `rescue` then."""
+        """Make durable, and so visible, what was put. *Blocking*. Raises OSError: `rescue` is due then."""
         with self._syncing:
             with self.guard:
                 current = self._writer
-                if current is None or not self._written:
-                    return
-                size, number = current.segment.size, self.number
-                written, self._written = self._written, {}
+                size = current.segment.size if current is not None else 0
+                number = self.number
+                cut = self.positions.cut()
             try:
-                if current.synced < size and self.settings.fsync is not Fsync.NEVER:
+                if current is not None and current.synced < size and self.settings.fsync is not Fsync.NEVER:
                     current.file.sync()
             except OSError:
                 with self.guard:
-                    self._written = written | self._written
-                    self._is_broken = True
+                    self.positions.not_synced(cut)
+                    self.is_broken = True
                 raise
             with self.guard:
-                self._is_durable(current, size, number)
-                self._safe |= {stream: at for stream, at in written.items() if stream in self._taken}
-                self._accepted |= {stream: at for stream, at in written.items() if stream in self._taken}
+                if current is not None and current.synced < size:
+                    self._is_durable(current, size, number)
+                self.positions.synced(cut)
+
+    def _sync_or_rescue(self) -> None:
+        try:
+            self.sync()
+        except OSError:
+            self.rescue()
 
     def _is_durable(self, current: Writer, size: int, number: int) -> None:
         """The guard is held."""
         current.synced = size
         self.durable = number
-        self.guard.notify_all()
+        self._notify()
 
     def rescue(self) -> None:
         """After a failed sync, which the kernel forgets while it keeps the data in memory: write what is not durable once
         more, into a new segment. Raises RetryableError, and CorruptError when it is not in memory any more."""
         with self._syncing:
             old = self._writer
-            if old is None or not self._is_broken:
+            if old is None or not self.is_broken:
                 return
             try:
                 new = self._copy(old)
@@ -436,7 +365,7 @@ class Log:
             with self.guard:
                 self.segments.replace_end(old.segment, old.synced, self.durable, new.segment)
                 self._writer = new
-                self._is_broken = False
+                self.is_broken = False
             with contextlib.suppress(OSError):  # the next segment says where this one ends
                 old.file.truncate(old.synced)
             old.file.close()
@@ -445,7 +374,9 @@ class Log:
 
     def _copy(self, old: Writer) -> Writer:
         """A new segment with what `old` has and the disk perhaps not. Raises OSError."""
-        head = Head(self.incarnation, self.durable, dict(self._safe), self.segments.skipped, old.boot)
+        head = Head(
+            self.incarnation, self.durable, dict(self.positions.safe), self.segments.skipped, old.boot
+        )
         tail = old.file.read(old.synced, old.segment.size - old.synced)
         if not self.segments.is_sound(old.file, old.synced, old.segment.size):
             raise CorruptError(
@@ -474,28 +405,11 @@ class Log:
         good = self.segments.good_events(segment, limit)
         self.segments.set_aside(segment, max(0, last - segment.first - good))
 
-    # -- cursors ------------------------------------------------------------------------------------------------------
-
     def acknowledge(self, cursor: str, position: int) -> None:
         """Move a cursor forward; what is behind all of them can be reaped."""
         with self.guard:
-            place = self.places[cursor]
-            place.position = max(place.position, min(position, self.durable))
-
-    def save(self, cursor: str) -> None:
-        """Make a cursor durable. *Blocking*. Raises RetryableError."""
-        with self._saving:
-            place = self.places.get(cursor)
-            if place is None or place.position == place.saved:
-                return
-            position = place.position
-            try:
-                cursors.save(self.directory, Saved(cursor, self.incarnation, position))
-            except OSError as error:
-                raise RetryableError(
-                    f"the position of {cursor!r} in the log can't be saved: {error}"
-                ) from error
-            place.saved = position
+            self.cursors.move(cursor, min(position, self.durable))
+        self._notify()
 
 
 def _payload(batch: Batch, number: int) -> bytes:

@@ -22,6 +22,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from qanat.testing.daemon import DaemonError
+from qanat.testing.postgres import Postgres, programs
 from qanat.testing.zookeeper import Ensemble, classpath
 
 T = TypeVar("T")
@@ -91,9 +92,26 @@ def zookeeper_installed() -> None:
 def zookeeper(zookeeper_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
     """Three ZooKeeper servers that all tests share: who breaks servers starts others.
 
-    Ask for it in a fixture of module scope, so that it is there before a test's children are counted."""
+    Who asks for it by `getfixturevalue` does so in a fixture of module scope: it must be there before a test's children are
+    counted."""
     with Ensemble(tmp_path_factory.mktemp("zookeeper")) as ensemble:
         yield ensemble
+
+
+@pytest.fixture(scope="session")
+def postgresql_installed() -> None:
+    """For tests that start a server of their own."""
+    try:
+        programs()
+    except DaemonError as missing:
+        servers_missing(str(missing))
+
+
+@pytest.fixture(scope="session")
+def postgresql(postgresql_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server that all tests share: who breaks servers starts others. In a fixture of module scope, as above."""
+    with Postgres(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

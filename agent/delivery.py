@@ -7,7 +7,7 @@ before any read that is asked for after it, and what is persisted is persisted b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
@@ -158,8 +158,9 @@ class Delivery:
                 await self._hear(0.0)
                 await asyncio.sleep(WAIT_S)
                 continue
+            before = self.core.positions() if self._emptying else None
             was_read = await self._read_some()
-            if self._emptying and not was_read and self._is_empty():
+            if before is not None and not was_read and self._was_empty(before):
                 return
             if not was_read or self._loop.time() >= news_at:
                 await self._hear(0.0 if was_read else POLL_S)
@@ -170,10 +171,16 @@ class Delivery:
             return False
         return self.core.is_drained or self.core.phase is not Phase.STREAMING
 
-    def _is_empty(self) -> bool:
-        """After a read that gave nothing: what there was is acked, and no stream is about to be sought elsewhere."""
-        opened = all(at is not None for _, at in self.core.positions().values())
-        return opened and self.core.is_drained and self.core.phase is Phase.STREAMING
+    def _was_empty(self, before: Mapping[str, tuple[int, int | None]]) -> bool:
+        """After a read that gave nothing: all that was there is acked. A stream that is not open yet, or was sought elsewhere
+        meanwhile, may have more."""
+        opened = bool(before) and all(at is not None for _, at in before.values())
+        return (
+            opened
+            and self.core.is_drained
+            and self.core.phase is Phase.STREAMING
+            and before == self.core.positions()
+        )
 
     def _may_read(self) -> bool:
         return (

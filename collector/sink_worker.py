@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from collector.dead_letters import DeadLetters
@@ -22,6 +23,7 @@ T = TypeVar("T")
 class SinkWorker:
     """The asynchronous face of a synchronous sink.
 
+    `adopts`: in the place of a process that may still live.
     `on_failed_append(reason)` and `on_fatal(error)` are called on the event loop. *Thread*: all methods belong to it.
     """
 
@@ -32,8 +34,10 @@ class SinkWorker:
         *,
         on_failed_append: Callable[[str], None],
         on_fatal: Callable[[BaseException], None],
+        adopts: bool = False,
     ) -> None:
         self._sink = sink
+        self._adopts = adopts
         self._dead_letters = dead_letters
         self._on_failed_append = on_failed_append
         self._on_fatal = on_fatal
@@ -57,6 +61,9 @@ class SinkWorker:
         while self.queued_bytes >= queued_bytes_max:
             self._room.clear()
             await self._room.wait()
+
+    async def claim(self) -> None:
+        await self._on(self._appender, partial(self._sink.claim, by_force=self._adopts))
 
     async def open(self, token: bytes | None) -> None:
         await self._on(self._appender, self._sink.open, token)

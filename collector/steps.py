@@ -10,6 +10,7 @@ from qanat.coordination.store import Node, Store
 from qanat.delivery.steps import (
     Get,
     Multi,
+    SinkClaim,
     SinkDiscard,
     SinkOpen,
     SinkPrepare,
@@ -41,6 +42,8 @@ class StepPerformer:
                 await self._worker.publish(step.token)
             case SinkDiscard():
                 await self._worker.discard(step.token)
+            case SinkClaim():
+                await self._worker.claim()
             case SinkOpen():
                 await self._worker.open(step.token)
             case Get():

@@ -258,12 +258,26 @@ class Prepared:
 class Sink(Component):
     """A two-phase sink: nothing is visible before it is committed, and nothing committed is ever lost or doubled.
 
-    Life: `open(token)`, then cycles of `append`* `prepare` `sync` [commit record written] `publish`; `discard` aborts.
-    *Thread*: `open`, `append`, `prepare`, `discard`, `close` run on the sink's thread; `Prepared.sync` and `publish` on
+    Life: `claim`, `open(token)`, then cycles of `append`* `prepare` `sync` [commit record written] `publish`; `discard` aborts.
+    *Thread*: `claim`, `open`, `append`, `prepare`, `discard`, `close` run on the sink's thread; `Prepared.sync` and `publish` on
     its sync thread, so they may overlap `append`, never each other, and never `open`, `discard` or `close`.
     All may raise RetryableError (disk full, server away); the owner then calls `discard` with the last committed token
     and starts over after a pause.
     """
+
+    def can_adopt(self, token: bytes) -> bool:
+        """Whether this process can reach what the committed `token` of another one has left unfinished: there is something, and
+        it lies in storage that both have. Asked of a sink that is not open, and that was made for the other's node."""
+        return False
+
+    def claim(self, *, by_force: bool = False) -> None:
+        """Make storage belong to this process alone, before the token for `open` is read. Raises RetryableError while it
+        belongs to another one that lives; `by_force` takes it all the same, in the place of one that is not expected back,
+        or not soon.
+
+        That one may only be paused, and wake in the middle of any call. *Guarantee*: whatever it still does, what is
+        committed stays visible exactly once. All that it does raises RetryableError, and its `discard` FencedError;
+        then it claims and opens again. Nothing to do where all of this follows from the commits alone."""
 
     @abc.abstractmethod
     def open(self, token: bytes | None) -> None:
@@ -286,7 +300,8 @@ class Sink(Component):
 
     @abc.abstractmethod
     def discard(self, token: bytes | None) -> None:
-        """Undo everything beyond the last committed `token`, as `open` would; the sink goes on from there."""
+        """Undo everything beyond the last committed `token`, as `open` would; the sink goes on from there. Raises FencedError
+        when another process has claimed storage by force."""
 
     @abc.abstractmethod
     def drain(self) -> None:

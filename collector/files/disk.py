@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,9 @@ from qanat.limits import MIB
 # Start writing dirty pages to the device after this much, so that the fdatasync of a commit finds little left to do.
 WRITEBACK_BYTES = 8 * MIB
 
+# What is copied at a time: large enough for the disk, small enough for memory.
+COPY_BYTES = 1 * MIB
+
 # After a full disk or an I/O error there is no hurry: somebody has to make room.
 RETRY_AFTER_S = 1.0
 
@@ -26,6 +28,7 @@ WRITEV_BUFFERS_MAX = 1024
 
 _SYNC_FILE_RANGE_WRITE = 2
 _RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _sync_file_range = getattr(_libc, "sync_file_range", None)
@@ -123,10 +126,13 @@ def _open_or_make(parent: int, name: str, flags: int) -> int:
     return os.open(name, flags, dir_fd=parent)
 
 
-def rename_new(source_fd: int, source: str, target_fd: int, target: str) -> None:
-    """Rename between two directories, never over an existing name (FileExistsError). *Blocking*. Raises OSError."""
+def rename_new(source: Path, target_fd: int, target: str) -> None:
+    """Rename into a directory, never over an existing name (FileExistsError). *Blocking*. Raises OSError.
+
+    The source is a path, looked up at this moment: whoever has renamed its directory meanwhile has taken the file away.
+    """
     if _renameat2 is not None:
-        result = _renameat2(source_fd, os.fsencode(source), target_fd, os.fsencode(target), _RENAME_NOREPLACE)
+        result = _renameat2(_AT_FDCWD, os.fsencode(source), target_fd, os.fsencode(target), _RENAME_NOREPLACE)
         if result == 0:
             return
         number = ctypes.get_errno()
@@ -135,7 +141,7 @@ def rename_new(source_fd: int, source: str, target_fd: int, target: str) -> None
     # A file system without RENAME_NOREPLACE: the sink's lock keeps our own processes apart, and names are unique.
     if exists_in(target_fd, target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-    os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+    os.rename(source, target, dst_dir_fd=target_fd)
 
 
 def exists_in(directory_fd: int, name: str) -> bool:
@@ -147,32 +153,23 @@ def exists_in(directory_fd: int, name: str) -> bool:
     return True
 
 
-class Lock:
-    """An exclusive lock on a file, held until released or until the process dies."""
+def exists(path: Path) -> bool:
+    """Whether there is something of this name, be it a dangling link. Raises OSError when that can't be told."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._fd: int | None = None
 
-    def acquire(self) -> None:
-        """Raises RetryableError when another process (or another sink of this one) holds it."""
-        if self._fd is not None:
-            return
-        with explained("opening the lock", self.path):
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(fd)
-            raise RetryableError(
-                f"{self.path} is locked: another process runs this very sink on this directory. "
-                "It goes on by itself when that process ends",
-                retry_after_s=RETRY_AFTER_S,
-            ) from error
-        self._fd = fd
-
-    def release(self) -> None:
-        """Idempotent."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+def replace_by_copy(path: Path, size: int, copy: Path) -> None:
+    """Replace a file, which somebody may write to, by a durable copy of its first `size` bytes; `copy` is its name until then.
+    *Blocking*. Raises OSError."""
+    copy.unlink(missing_ok=True)
+    with path.open("rb") as reader, copy.open("xb") as writer:
+        left = size
+        while left and (data := reader.read(min(left, COPY_BYTES))):
+            left -= writer.write(data)
+        writer.flush()
+        os.fdatasync(writer.fileno())
+    copy.rename(path)

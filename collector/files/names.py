@@ -10,15 +10,14 @@ from urllib.parse import quote
 # NAME_MAX of every common file system, in bytes.
 NAME_BYTES_MAX = 255
 
-# What a final name needs beside its prefix: sink id, time, sequence, suffix, and a leading dot and `.done.tmp` while
-# hidden. The prefix may have the rest.
+# What a final name needs beside its prefix: sink id, time, sequence, suffix, and a leading dot and at most 26 bytes of an
+# ending while hidden. The prefix may have the rest.
 SINK_ID_BYTES_MAX = 64
 SUFFIX_BYTES_MAX = 24
 PREFIX_BYTES_MAX = 96
 
 HIDDEN = "."
 TEMPORARY = ".tmp"  # what is being written
-ENCODING = ".out.tmp"  # a final file that is being made from a temporary one; thrown away after a crash
 ENCODED = ".done.tmp"  # the same, complete and durable
 
 # Would end a component, or are unfit for names: separator, control characters, lone surrogates; `%` marks them.
@@ -71,6 +70,17 @@ def final_name(prefix: str, sink: str, opened_ms: int, sequence: int, suffix: st
 def hidden(name: str, ending: str = TEMPORARY) -> str:
     """The name of a file that readers should not see yet."""
     return f"{HIDDEN}{name}{ending}"
+
+
+def encoding(life: str) -> str:
+    """Ends the name of a final file that is being made from a temporary one; thrown away after a crash. Of that life only, so
+    that nobody opens one that another process still writes."""
+    return f".out-{life}.tmp"
+
+
+def copying(life: str) -> str:
+    """Ends the name of an unfinished copy; as above."""
+    return f".copy-{life}.tmp"
 
 
 def alternative(name: str, suffix: str, number: int) -> str:

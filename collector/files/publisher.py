@@ -2,7 +2,7 @@
 
 Every step leaves a state that the next attempt recognises, whatever kills the process in between:
 
-    .tmp                 not begun (an .out.tmp beside it is worthless, and made anew)
+    .tmp                 not begun (an .out-*.tmp beside it is worthless, and made anew)
     .tmp and .done.tmp   encoded; the staging file is to be removed
     .done.tmp            encoded; to be renamed
     neither              published, if the final name exists or was announced; else somebody deleted committed data
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from collector.files import disk, names
 from collector.files.formats import ROW_GROUP_BYTES, Conversion, Format, StagedFormat, from_label
@@ -68,6 +69,7 @@ class Publisher:
 
     def _expect_published(self, file: FileState) -> None:
         if not os.path.lexists(self._layout.final(file)):
+            self._layout.require()
             raise CorruptError(missing(self._layout, file))
 
     def _publish_files(self, files: list[FileState], announced: Sequence[FileState]) -> None:
@@ -99,13 +101,8 @@ class Publisher:
     def _rename(self, file: FileState, directory_fd: int) -> None:
         encoded = self._layout.encoded(file)
         source = encoded if os.path.lexists(encoded) else self._layout.temporary(file)
-        target = self._layout.final(file)
-        with disk.explained(f"renaming {source} to", target):
-            work_fd = os.open(self._layout.work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                _rename_new(work_fd, source.name, directory_fd, _candidates(file.name, self._suffix))
-            finally:
-                os.close(work_fd)
+        with disk.explained(f"renaming {source} to", self._layout.final(file)):
+            _rename_new(source, directory_fd, _candidates(file.name, self._suffix))
 
     def _encode(self, file: FileState) -> None:
         """From `.tmp` to `.done.tmp` alone, where the format is staged."""
@@ -159,12 +156,12 @@ def _candidates(name: str, suffix: str) -> Iterable[str]:
         yield names.alternative(name, suffix, number)
 
 
-def _rename_new(source_fd: int, source: str, target_fd: int, targets: Iterable[str]) -> None:
+def _rename_new(source: Path, target_fd: int, targets: Iterable[str]) -> None:
     """Take the first name that is free: a file that is there is never touched."""
     taken: OSError | None = None
     for target in targets:
         try:
-            disk.rename_new(source_fd, source, target_fd, target)
+            disk.rename_new(source, target_fd, target)
         except FileExistsError as error:
             taken = error
         else:

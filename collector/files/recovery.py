@@ -21,7 +21,8 @@ _log = structlog.get_logger()
 def recover(layout: Layout, token: Token) -> None:
     """Cut files to their committed lengths, and remove what was never committed. *Blocking*.
 
-    Only names that this sink gives, in its own working directory, are ever removed. Raises CorruptError that lists
+    Where others may have open what is to be written to, it goes on in a copy. Only names that this sink gives, in its own
+    working directory, are ever removed. Raises CorruptError that lists
     every damage, before anything was changed; RetryableError.
     """
     with disk.explained("recovering", layout.work):
@@ -30,7 +31,10 @@ def recover(layout: Layout, token: Token) -> None:
         damages += [_damage(layout, file, None) for file in token.open]
         found = [damage for damage in damages if damage is not None]
         if found:
+            layout.require()
             raise CorruptError("; ".join(found))
+        if layout.tenancy.is_uncopied:
+            _copy(layout, token)
         for file in (*token.open, *token.finished):
             _cut(layout.temporary(file), file.length_bytes)
         _remove_strays(layout, token)
@@ -58,6 +62,14 @@ def _damage(layout: Layout, file: FileState, announced: set[str] | None) -> str 
     return None
 
 
+def _copy(layout: Layout, token: Token) -> None:
+    """Finished files stay: they were closed before the commit that says so."""
+    for file in token.open:
+        disk.replace_by_copy(layout.temporary(file), file.length_bytes, layout.copying(file))
+    disk.sync_directory(layout.work)
+    layout.tenancy.copied()
+
+
 def _cut(path: Path, length_bytes: int) -> None:
     if os.path.lexists(path) and path.stat().st_size > length_bytes:
         os.truncate(path, length_bytes)
@@ -74,11 +86,11 @@ def set_strays_aside(layout: Layout) -> None:
 def _set_aside(layout: Layout) -> None:
     written = [name for name in sorted(layout.own_names()) if (layout.work / name).stat().st_size > 0]
     if written:
-        aside = layout.work / f"set-aside-{time.time_ns()}"
+        aside = layout.tenancy.home / f"set-aside-{time.time_ns()}"
         aside.mkdir()
         for name in written:
             (layout.work / name).rename(aside / name)
-        disk.sync_directory(layout.work)
+        disk.sync_directory(layout.tenancy.home)
         _log.warning(
             "uncommitted_files_set_aside",
             directory=str(aside),

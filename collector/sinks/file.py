@@ -6,8 +6,11 @@ Guarantee: an event is stored when the commit that covers it is, once, in the or
 Readers see a file under its final name when it is complete, and never before; files of one sink and prefix sort by name
 in order of writing. Nothing with a final name is ever overwritten, and no event leads out of the directory.
 
-Until then data is in `<root>/.qanat-<sink>/`, where the root is the part of `directory` before its first escape. The
+Until then data is below `<root>/.qanat-<sink>/`, where the root is the part of `directory` before its first escape. The
 token names the files there and their committed lengths; recovery needs nothing else. See `collector/files/layout.py`.
+
+Where other collectors have the same directory (NFS, CephFS, a volume of the cluster), one of them publishes what a dead
+one left; see `collector/files/tenancy.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from collector.files.writer import Cut, Writer
 from qanat.batch import Batch
 from qanat.component import Context, Prepared, Sink
 from qanat.config import Bytes, Seconds
-from qanat.errors import ConfigError, RetryableError
+from qanat.errors import ConfigError, FencedError, RetryableError
 from qanat.limits import MIB
 
 # Each open file may need three descriptors (itself, and two while Parquet or ORC is encoded from it), and one more
@@ -88,18 +91,27 @@ class File(Sink):
             self._layout, self._format, suffix, rolling, config.open_files_max, context.clock
         )
         self._publisher = Publisher(self._layout, suffix)
-        self._lock = disk.Lock(self._layout.lock)
         self._failure: Exception | None = None
         self._is_draining = False
 
     def open(self, token: bytes | None) -> None:
         """Take the lock, and recover. Raises RetryableError, also while another process has the lock; CorruptError
         when committed data is missing; ConfigError when the token is of another directory."""
-        self._layout.create()
-        self._lock.acquire()
+        if not self._layout.tenancy.is_begun:
+            self.claim()
         if token is None:
             set_strays_aside(self._layout)
         self._recover(token)
+
+    def claim(self, *, by_force: bool = False) -> None:
+        self._writer.close()
+        self._publisher.reset()
+        self._layout.tenancy.begin(by_force=by_force)
+
+    def can_adopt(self, token: bytes) -> bool:
+        decoded = tokens.decode(token)
+        is_here = decoded.root == str(self._layout.root) and self._layout.tenancy.home.is_dir()
+        return is_here and not self._is_published(decoded)
 
     def append(self, batch: Batch) -> None:
         self._require_sound()
@@ -148,6 +160,9 @@ class File(Sink):
             raise
 
     def discard(self, token: bytes | None) -> None:
+        with disk.explained("looking for", self._layout.work):
+            if self._layout.tenancy.is_lost():
+                raise FencedError(f"{self._layout.work} is gone: another collector has adopted this sink")
         self._recover(token)
 
     def drain(self) -> None:
@@ -156,7 +171,7 @@ class File(Sink):
     def close(self) -> None:
         self._writer.close()
         self._publisher.reset()
-        self._lock.release()
+        self._layout.tenancy.end()
 
     def _recover(self, token: bytes | None) -> None:
         self._failure = RetryableError("recovery did not come to its end", retry_after_s=disk.RETRY_AFTER_S)
@@ -187,6 +202,7 @@ class File(Sink):
         """Whether nothing is left to do where the token's files are; in doubt no."""
         layout = Layout(root=Path(token.root), sink=self._layout.sink)
         with disk.explained("reading", layout.work):
+            layout.tenancy.look()
             announced = layout.announced()
         waiting = (layout.temporary, layout.encoded)
         return not token.open and all(

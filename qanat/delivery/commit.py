@@ -14,6 +14,7 @@ from qanat.delivery.steps import (
     Get,
     Multi,
     Procedure,
+    SinkClaim,
     SinkDiscard,
     SinkOpen,
     SinkPrepare,
@@ -21,7 +22,7 @@ from qanat.delivery.steps import (
     SinkSync,
     Wait,
 )
-from qanat.errors import NotConnectedError, OutcomeUnknownError, QanatError, RetryableError
+from qanat.errors import FencedError, NotConnectedError, OutcomeUnknownError, QanatError, RetryableError
 
 # Commits of a clean stop: a sink may only know after one of them what it has left to finish (a fan-out's branches).
 DRAIN_COMMITS_MAX = 3
@@ -135,7 +136,11 @@ class CommitLoop:
         return True
 
     def _recover_once(self) -> Procedure:
-        """Rule 4: the own fence moves first, so that no commit of a former life can land after the record is read."""
+        """Rule 4: the own fence moves first, so that no commit of a former life can land after the record is read.
+
+        Then storage is claimed, and only then the record read: it is what storage must be made to say if the fence is
+        still ours. Else somebody newer may have claimed storage before we did, and committed more.
+        """
         state = self._state
         fence, commit = documents.fence_path(state.sink), documents.commit_path(state.sink)
         (node,) = yield Get((fence,), fresh=True)
@@ -143,7 +148,11 @@ class CommitLoop:
             yield Multi((Create(fence, b""), Create(commit, documents.encode(Record()))))
         else:
             yield Multi((Set(fence, b"", node.version),))
-        fence_node, record_node = yield Get((fence, commit), fresh=True)
+        yield SinkClaim()
+        (fence_node,) = yield Get((fence,), fresh=True)
+        if fence_node.version != (0 if node is None else node.version + 1):
+            raise RetryableError(f"the fence of {state.sink} moved again during recovery")
+        (record_node,) = yield Get((commit,), fresh=True)
         state.adopt(fence_node, record_node)
         yield SinkOpen(state.record.token)
         if state.record.token is not None:
@@ -314,7 +323,7 @@ class CommitLoop:
             try:
                 yield from self._return_to_record()
                 break
-            except (RetryableError, OutcomeUnknownError) as error:
+            except (RetryableError, OutcomeUnknownError, Conflict) as error:
                 state.report("abort_waits", str(error))
         if state.stopping:
             return
@@ -330,7 +339,13 @@ class CommitLoop:
         (fence_node,) = yield Get((documents.fence_path(state.sink),), fresh=True)
         (record_node,) = yield Get((documents.commit_path(state.sink),), fresh=True)
         state.adopt(fence_node, record_node)
-        yield SinkDiscard(state.record.token)
+        try:
+            yield SinkDiscard(state.record.token)
+        except (
+            FencedError
+        ) as error:  # storage was adopted while we were away: come back as a new process would
+            state.report("sink_taken_over", str(error))
+            yield from self._recover_once()
         before = list(state.held.values())
         nodes = yield Get(tuple(documents.claim_path(held.sender) for held in before), fresh=True)
         for held, node in zip(before, nodes, strict=True):

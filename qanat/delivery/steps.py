@@ -38,6 +38,11 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkClaim:
+    """Become the one process that the sink's storage belongs to, before the token for it is read."""
+
+
+@dataclass(frozen=True, slots=True)
 class SinkOpen:
     """Recover the sink from the last committed token."""
 
@@ -65,10 +70,10 @@ class SinkPublish:
 
 @dataclass(frozen=True, slots=True)
 class SinkDiscard:
-    """Undo everything beyond this committed token."""
+    """Undo everything beyond this committed token; throws FencedError when the storage belongs to another process."""
 
     token: bytes | None
 
 
-Step = Get | Multi | Wait | SinkOpen | SinkPrepare | SinkSync | SinkPublish | SinkDiscard
+Step = Get | Multi | Wait | SinkClaim | SinkOpen | SinkPrepare | SinkSync | SinkPublish | SinkDiscard
 Procedure: TypeAlias = Generator[Step, Any, None]

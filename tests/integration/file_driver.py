@@ -40,6 +40,13 @@ class Driver:
         self.token: bytes | None = None
         self.sink = File(self.config, self.context)
 
+    @property
+    def work(self) -> Path:
+        """The working directory of whoever opened the sink last."""
+        home = self.root / ".qanat-coll@node"
+        (found,) = (path for path in home.iterdir() if path.is_dir() and "aside" not in path.name)
+        return found
+
     def open(self) -> Driver:
         self.sink.open(self.token)
         return self

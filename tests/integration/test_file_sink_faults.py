@@ -26,7 +26,7 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 
 def temporary(driver: Driver) -> Path:
-    (path,) = (driver.root / ".qanat-coll@node").glob(".*.tmp")
+    (path,) = driver.work.glob(".*.tmp")
     return path
 
 
@@ -68,11 +68,11 @@ def test_recovery_changes_nothing_when_anything_is_damaged(driver: Driver) -> No
     driver.commit()
     driver.sink.append(lines("b", [b"never committed"]))
     driver.sink.close()
-    paths = sorted((driver.root / ".qanat-coll@node").glob(".*.tmp"))
+    paths = sorted(driver.work.glob(".*.tmp"))
     paths[0].unlink()
     with pytest.raises(CorruptError):
         driver.restart()
-    assert paths[1].read_bytes() == b"2\nnever committed\n"
+    assert (driver.work / paths[1].name).read_bytes() == b"2\nnever committed\n"
 
 
 def test_a_published_file_that_its_reader_took_away_is_not_missed(driver: Driver) -> None:
@@ -94,12 +94,12 @@ def test_a_finished_file_that_was_deleted_before_it_was_published_is_missed(driv
 
 
 def test_recovery_leaves_files_of_strangers_alone(driver: Driver) -> None:
-    work = driver.root / ".qanat-coll@node"
-    strangers = [work / ".other.tmp", work / "notes", driver.root / ".x.tmp"]
-    for path in strangers:
+    names = (".other.tmp", "notes")
+    for path in (*(driver.work / name for name in names), driver.root / ".x.tmp"):
         path.write_text("mine")
     driver.restart()
-    assert all(path.read_text() == "mine" for path in strangers)
+    assert all((driver.work / name).read_text() == "mine" for name in names)
+    assert (driver.root / ".x.tmp").read_text() == "mine"
 
 
 def test_open_refuses_a_token_of_another_directory(driver: Driver) -> None:
@@ -208,8 +208,8 @@ def test_renaming_without_kernel_support_still_never_overwrites(
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(FileExistsError):
-            disk.rename_new(fd, "a", fd, "b")
-        disk.rename_new(fd, "a", fd, "c")
+            disk.rename_new(tmp_path / "a", fd, "b")
+        disk.rename_new(tmp_path / "a", fd, "c")
     finally:
         os.close(fd)
     assert ((tmp_path / "b").read_text(), (tmp_path / "c").read_text()) == ("b", "a")

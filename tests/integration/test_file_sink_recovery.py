@@ -131,7 +131,7 @@ class Model:
 
     def _tear(self, seed: int) -> None:
         """What a crash does to bytes that were never synced: some are missing, some are garbage."""
-        work = self.driver.root / ".qanat-coll@node"
+        work = self.driver.work
         token = tokens.decode(self.driver.token) if self.driver.token else tokens.empty("")
         lengths = {f".{file.name}.tmp": file.length_bytes for file in (*token.open, *token.finished)}
         for path in sorted(work.glob(".*.tmp")):
@@ -147,7 +147,7 @@ class Model:
         self.driver.sink.drain()
         self.do_commit(publish=True)
         assert self.driver.stored() == self.committed
-        left = [path.name for path in (self.driver.root / ".qanat-coll@node").glob(".*")]
+        left = [path.name for path in self.driver.work.glob(".*")]
         assert left == []
         self.driver.sink.close()
 

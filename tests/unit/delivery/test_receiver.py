@@ -36,7 +36,17 @@ from qanat.delivery.receiver_messages import (
     Stopped,
 )
 from qanat.delivery.state import Held, Phase
-from qanat.delivery.steps import Get, Multi, SinkDiscard, SinkPrepare, SinkPublish, SinkSync, Step, Wait
+from qanat.delivery.steps import (
+    Get,
+    Multi,
+    SinkClaim,
+    SinkDiscard,
+    SinkPrepare,
+    SinkPublish,
+    SinkSync,
+    Step,
+    Wait,
+)
 from qanat.errors import NotConnectedError, OutcomeUnknownError, RetryableError
 
 Tree = dict[str, Node]
@@ -331,8 +341,8 @@ def test_recovery_moves_the_fence_before_it_reads_the_record(talk: Callable[...,
     before = tree[fence].version
     again = talk()
     assert tree[fence].version == before + 1
-    kinds = [type(step) for step in again.done[:3]]
-    assert kinds == [Get, Multi, Get]
+    kinds = [type(step) for step in again.done[:4]]
+    assert kinds == [Get, Multi, SinkClaim, Get]
 
 
 def test_release_frees_the_claim_for_a_collector_that_then_fences_nobody(talk: Callable[..., Talk]) -> None:

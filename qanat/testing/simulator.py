@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+
+import structlog
 
 from qanat.testing.simulation.kernel import Violation
 from qanat.testing.simulation.run import Outcome, run
@@ -113,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--trace", type=int, metavar="SEED", help="run this schedule alone and tell every step"
     )
     options = parser.parse_args(arguments)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if options.trace is not None:
         return _trace(options.trace)
     summary = simulate(options.first, options.seeds)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qanat.batch import Batch, PayloadForm
 from qanat.channels import streams
+from qanat.channels.file import FileChannel, FileChannelConfig
 from qanat.channels.memory import MemoryChannel, MemoryChannelConfig
 from qanat.channels.reader import ChannelReader
+from qanat.channels.wal.log import Log
+from qanat.channels.wal.settings import Settings
 from qanat.component import Channel, Context, Cursor, Full, StreamFinished, StreamFound
 from qanat.delivery import sender_messages as s
 from qanat.errors import RetryableError
 from qanat.testing.simulation.agent import Agent
 from qanat.testing.simulation.channel_ledger import event, identity
+from qanat.testing.simulation.directory import ModelDirectory
 from qanat.testing.simulation.files import BATCH_EVENTS_MAX, File, FileSource, Host, Read
 
 if TYPE_CHECKING:
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 CURSOR = "0"
 CAPACITY_EVENTS = 40  # a few batches: often full
+LOG_BYTES = 6000  # some 40 records of a log
+SEGMENT_BYTES = 800
 READ_BYTES_MAX = 1 << 16
 
 
@@ -37,6 +44,7 @@ class ChannelHost(Host):
     full: Full = Full.BLOCK
     is_exact: bool = False
     ended: int = 0
+    directory: ModelDirectory | None = None
     counted: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -79,8 +87,27 @@ class ChannelSource:
         self.reader.acknowledge({stream: position})
 
     def save(self) -> None:
-        """Keep the cursor."""
-        self.reader.save()
+        """Keep the cursor, if the disk takes it; collectors know it better."""
+        with contextlib.suppress(RetryableError):
+            self.reader.save()
+
+
+class LogChannel(FileChannel):
+    """The real log and its reader on a model disk; the agent does what the thread of the real one does."""
+
+    def __init__(self, directory: ModelDirectory, context: Context, life: str) -> None:
+        super().__init__(FileChannelConfig(), context)
+        self.log = Log(
+            directory,
+            Settings(LOG_BYTES, SEGMENT_BYTES),
+            new_incarnation=lambda: life,
+            count=context.count,
+            guard=self.changed,
+        )
+
+    def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:
+        """Recover. Raises RetryableError."""
+        return self.log.open(cursors)
 
 
 class ChannelAgent(Agent):
@@ -91,6 +118,7 @@ class ChannelAgent(Agent):
     def __init__(self, world: World, host: ChannelHost, instance: str, chain: tuple[str, ...]) -> None:
         self._held: Batch | None = None
         self._is_feeding = False
+        self._is_syncing = False
         super().__init__(world, host, instance, chain)
 
     def _open_source(self) -> ChannelSource:
@@ -102,13 +130,16 @@ class ChannelAgent(Agent):
         self.files = FileSource(self.kernel, host.application)
         reader = self.channel.reader(CURSOR)
         assert isinstance(reader, ChannelReader)
+        self._add_stream(reader.stream)
         return ChannelSource(self, reader)
 
     def _open_channel(self, context: Context) -> Channel:
+        directory = self.host.directory
+        if directory is not None:
+            return LogChannel(directory, context, self.name)
         config = MemoryChannelConfig(events=CAPACITY_EVENTS, full=self.host.full)
         channel = MemoryChannel(config, context)
         channel.stream = streams.stream_name(self.host.name, self.name)  # as good as random, and replays
-        self._add_stream(channel.stream)
         return channel
 
     def _add_stream(self, stream: str) -> None:
@@ -124,7 +155,7 @@ class ChannelAgent(Agent):
     def end(self) -> None:
         """What waits in memory is gone, and its stream is over."""
         self.host.ended += 1
-        self.host.files[self.stream].done = True
+        self.host.files[self.stream].done = not self.host.is_exact
 
     # The feed.
 
@@ -156,6 +187,26 @@ class ChannelAgent(Agent):
         if self._held is not None and self._put(self._held):
             self._held = None
         self._settle()
+        self._sync_soon()
+        self.look()
+
+    def _sync_soon(self) -> None:
+        """Group commit, and what else the log's own thread does."""
+        if isinstance(self.channel, LogChannel) and not self._is_syncing:
+            self._is_syncing = True
+            self.soon(self.kernel.between(0.005, 0.06), self._sync)
+
+    def _sync(self) -> None:
+        self._is_syncing = False
+        assert isinstance(self.channel, LogChannel)
+        try:
+            self.channel.log.sync()
+            self.channel.log.reap()
+        except OSError as error:
+            self.kernel.note(self.name, f"log not synced: {error}")
+        self._settle()
+        if self.channel.log.positions.has_moved or self.channel.log.can_reap or self._held is not None:
+            self._sync_soon()
         self.look()
 
     def _read_file(self) -> Batch | None:

@@ -33,6 +33,7 @@ class Faults:
             self._store_away,
             self._disk_full,
             self._disk_fails,
+            self._log_fails,
             self._first_is_healthy,
         ]
         chance = self._kernel.random
@@ -121,8 +122,9 @@ class Faults:
         if self._kernel.chance(0.3):
             agent.p_crash_between_commands = 0.05
             return
-        self._kernel.fault("agent_crash", agent.name)
-        self._world.crash_agent(agent)
+        power = self._kernel.chance(0.5)
+        self._kernel.fault("agent_power_cut" if power else "agent_crash", agent.name)
+        self._world.crash_agent(agent, power=power)
         self._spoil_state(agent.host)
 
     def _spoil_state(self, host: Host) -> None:
@@ -194,6 +196,22 @@ class Faults:
             disk.is_full = False
 
         self._kernel.after(self._kernel.between(0.01, 1.5), freed)
+
+    def _log_fails(self) -> None:
+        """The disk of a write-ahead log fills up, or fails to sync."""
+        agent = self._agent()
+        directory = (
+            agent.host.directory if agent is not None and isinstance(agent.host, ChannelHost) else None
+        )
+        if directory is None:
+            return
+        if self._kernel.chance(0.5):
+            operation = self._kernel.random.choice(("channel_sync", "channel_directory_sync"))
+            directory.fail_next[operation] = directory.fail_next.get(operation, 0) + 1
+            return
+        self._kernel.fault("channel_disk_full", directory.name)
+        directory.is_full = True
+        self._kernel.after(self._kernel.between(0.05, 1.5), directory.heal)
 
     def _disk_fails(self) -> None:
         disk = self._world.disks[self._kernel.random.choice(list(self._world.disks))]

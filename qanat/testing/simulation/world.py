@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from qanat.component import Full
 from qanat.delivery import receiver_messages as r
+from qanat.errors import RetryableError
 from qanat.testing.simulation.agent import Agent
 from qanat.testing.simulation.channels import ChannelAgent, ChannelHost
 from qanat.testing.simulation.collector import Collector
 from qanat.testing.simulation.coordination import SimulatedStore
+from qanat.testing.simulation.directory import ModelDirectory
 from qanat.testing.simulation.disk import Disk
 from qanat.testing.simulation.files import File, Host
 from qanat.testing.simulation.kernel import Kernel
@@ -15,7 +17,8 @@ from qanat.testing.simulation.ledger import Ledger
 from qanat.testing.simulation.network import KEEPALIVE_S, Network
 
 FILES_MAX = 7  # of one host
-P_CHANNEL = 0.2  # of the hosts are acked on receipt, behind a channel in memory
+P_MEMORY = 0.15  # of the hosts are acked on receipt, behind a channel in memory
+P_LOG = 0.15  # have a write-ahead log before level E2E
 
 
 class World:
@@ -66,9 +69,11 @@ class World:
     def _new_host(self, name: str) -> Host:
         """Most read files and send them, at level E2E; others have a channel."""
         kind = self.kernel.random.random()
-        if kind < P_CHANNEL:
-            full = Full.DROP if kind < P_CHANNEL / 2 else Full.BLOCK
+        if kind < P_MEMORY:
+            full = Full.DROP if kind < P_MEMORY / 2 else Full.BLOCK
             return ChannelHost(name, ack_on_receipt=True, full=full)
+        if kind < P_MEMORY + P_LOG:
+            return ChannelHost(name, is_exact=True, directory=ModelDirectory(self.kernel, name))
         return Host(name)
 
     # Files.
@@ -111,11 +116,16 @@ class World:
         """A process of this sender, even if there is another."""
         self._started += 1
         host, instance = self.hosts[name], f"{name}.{self._started}"
-        agent = (
-            ChannelAgent(self, host, instance, self.chains[name])
-            if isinstance(host, ChannelHost)
-            else Agent(self, host, instance, self.chains[name])
-        )
+        try:
+            agent = (
+                ChannelAgent(self, host, instance, self.chains[name])
+                if isinstance(host, ChannelHost)
+                else Agent(self, host, instance, self.chains[name])
+            )
+        except RetryableError as error:
+            self.kernel.note(instance, f"does not start: {error}")
+            self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, name)
+            return
         self.instances[agent.name] = agent
         self.agents.append(agent)
 
@@ -123,9 +133,11 @@ class World:
         """The living processes of this sender."""
         return [agent for agent in self.agents if agent.host.name == name]
 
-    def crash_agent(self, agent: Agent) -> None:
-        """SIGKILL; its sockets are closed by the kernel of its host."""
+    def crash_agent(self, agent: Agent, *, power: bool = False) -> None:
+        """SIGKILL, its sockets are closed by the kernel of its host; or with the machine's power."""
         self._end_agent(agent)
+        if power and isinstance(agent.host, ChannelHost) and agent.host.directory is not None:
+            agent.host.directory.lose_power()
         self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, agent.host.name)
 
     def ensure_agent(self, name: str) -> None:
@@ -219,6 +231,9 @@ class World:
         self.p_slow_disk = 0.0
         for disk in self.disks.values():
             disk.heal()
+        for host in self.hosts.values():
+            if isinstance(host, ChannelHost) and host.directory is not None:
+                host.directory.heal()
         for agent in list(self.agents):
             agent.p_crash_between_commands = 0.0
             agent.wake()

@@ -63,12 +63,7 @@ class Backlog:
         if number >= self.end:
             return 0
         index = self._index(number)
-        before = (
-            self._sums[index - 1]
-            if index > self._freed
-            else self._sums[index] - self._batches[index].payload_bytes
-        )
-        return self._total_bytes - before
+        return self._total_bytes - self._sums[index] + self._batches[index].payload_bytes
 
     def free_first(self) -> Batch:
         """Take the oldest batch out."""

@@ -28,11 +28,12 @@ READ_BYTES = 64 * KIB
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One channel, `module:Class`; `options`: what its configuration needs beyond what all have; `keeps`: its events
-    survive `close`."""
+    survive `close`; `server`: the fixture with the server that `options` asks."""
 
     path: str
     keeps: bool
-    options: Callable[[Path], dict[str, Any]] = lambda directory: {}
+    options: Callable[[Path, Any], dict[str, Any]] = lambda directory, server: {}
+    server: str = ""
     available: Callable[[], str | None] = lambda: None  # why it can't be tested here
 
 
@@ -42,12 +43,13 @@ class Bench:
 
     kind: Kind
     directory: Path
+    server: Any = None
     counts: Counter[str] = field(default_factory=Counter)
 
     def build(self, **options: Any) -> Channel:
         """A channel as a flow would make it: its configuration converted from plain values."""
         self.directory.mkdir(exist_ok=True)
-        settings = {"capacity": 64 * MIB, **self.kind.options(self.directory), **options}
+        settings = {"capacity": 64 * MIB, **self.kind.options(self.directory, self.server), **options}
         module, _, name = self.kind.path.partition(":")
         channel = getattr(import_module(module), name)
         context = Context("p", "web", "h", self.directory, ManualClock(), self._count)

@@ -16,13 +16,14 @@ CONFINED = {
     "sqlite3": ("qanat/coordination/",),
     "prometheus_client": ("qanat/metrics.py",),
     "lark": ("qanat/flow/",),
+    "sqlalchemy": ("qanat/channels/sql_database.py",),
     "fastavro": ("collector/", "qanat/ledger/"),
     "pyarrow": ("qanat/columns.py", "qanat/ledger/", "qanat/decorators/", "qanat/testing/", "collector/"),
 }
 
 # What an agent that forwards lines loads, and what every start of the command pays for.
 LIGHT = ("qanat.batch", "qanat.cli.main", "agent.command", "agent.sources.tail")
-HEAVY = ("pyarrow", "numpy", "fastavro", "kazoo", "sqlite3", "hypothesis")
+HEAVY = ("pyarrow", "numpy", "fastavro", "kazoo", "sqlalchemy", "sqlite3", "hypothesis")
 
 
 def test_programs_meet_only_in_the_library():

@@ -24,12 +24,10 @@ import structlog
 
 from qanat import limits
 from qanat.batch import Batch
-from qanat.channels import streams
-from qanat.channels.reader import ChannelReader
 from qanat.channels.wal.directory import OsDirectory
 from qanat.channels.wal.log import Log
+from qanat.channels.wal.reader import LogReader
 from qanat.channels.wal.settings import Fsync, Settings
-from qanat.channels.wal.tape import Tape
 from qanat.component import Channel, ChannelConfig, Context, Cursor, Full, Source
 from qanat.config import Bytes, Seconds
 from qanat.coordination.filelock import FileLock
@@ -89,11 +87,6 @@ class FileChannel(Channel):
         self._failure: BaseException | None = None
         self._moves = 0
 
-    @property
-    def stream(self) -> str:
-        """The log's stream: a new one when the log is deleted."""
-        return streams.stream_name(self.context.logical_node, self.log.incarnation)
-
     def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:
         """Lock and recover the log. Raises ConfigError, RetryableError."""
         faults = _faults(self._config)
@@ -149,7 +142,7 @@ class FileChannel(Channel):
 
     def reader(self, cursor: str) -> Source:
         """See Channel.reader."""
-        return FileReader(self, cursor)
+        return LogReader(self.log, cursor, self.context, on_move=self._work.set)
 
     def close(self) -> None:
         """Sync, save, unlock. Idempotent."""
@@ -164,10 +157,6 @@ class FileChannel(Channel):
             lock.close()
 
     # The thread that syncs, deletes what was passed, and saves cursors.
-
-    def moved(self) -> None:
-        """A cursor was acknowledged."""
-        self._work.set()
 
     def _maintain(self) -> None:
         try:
@@ -210,64 +199,6 @@ class FileChannel(Channel):
             raise QanatError(
                 f"the log in {self.directory} is not maintained any more: {self._failure!r}"
             ) from self._failure
-
-
-class FileReader(ChannelReader):
-    """The log, read for one cursor."""
-
-    def __init__(self, channel: FileChannel, cursor: str) -> None:
-        super().__init__(channel.context, channel.changed)
-        self._channel = channel
-        self._log = channel.log
-        self._cursor = cursor
-        self._tape = Tape(channel.log, channel.stream, channel.context.clock.wall_ns)
-
-    @property
-    def stream(self) -> str:
-        """The log's."""
-        return self._channel.stream
-
-    def bounds(self) -> tuple[int, int]:
-        """What is in the log, and durable."""
-        with self._log.guard:
-            return self._log.segments.oldest, self._log.durable
-
-    def position(self) -> int:
-        """Of the cursor."""
-        return self._log.cursors.position(self._cursor)
-
-    def fetch(self, number: int, max_bytes: int) -> Batch:
-        """One record: a batch as it was put."""
-        try:
-            return self._tape.fetch(number)
-        except OSError as error:
-            raise RetryableError(
-                f"the log in {self._channel.directory} can't be read at {number}: {error}"
-            ) from error
-
-    def move(self, position: int) -> None:
-        """In memory; saved a little later."""
-        self._log.acknowledge(self._cursor, position)
-        self._channel.moved()
-
-    def lost(self, start: int, end: int) -> int:
-        """What is before the log was given, but for what was skipped; what damage took inside of it was counted then."""
-        with self._log.guard:
-            return max(0, self._log.segments.given(start, min(end, self._log.segments.oldest)))
-
-    def save(self) -> None:
-        """Raises RetryableError."""
-        self._log.cursors.save(self._cursor)
-
-    def lag_bytes(self) -> int:
-        """Bytes of records that were not read."""
-        number = self._number if self._number is not None else self.position()
-        return self._tape.unread_bytes(number)
-
-    def close(self) -> None:
-        """Release the file."""
-        super().close()
-        self._tape.close()
 
 
 def _settings(config: FileChannelConfig) -> Settings:

@@ -53,9 +53,10 @@ quick: install ## the tests that take seconds
 demo: install ## a small cluster on this machine, with failures and a ledger
 	$(VENV)/bin/qanat demo
 
-bench: install ## speed and memory, then latency
+bench: install ## speed and memory, latency, failover
 	$(PY) bench/throughput.py
 	$(PY) bench/latency.py
+	$(PY) bench/failover.py
 
 chaos: install ## processes killed at random for CHAOS_SECONDS=300
 	QANAT_CHAOS_SECONDS=$(CHAOS_SECONDS) $(PYTEST) tests/chaos --timeout=$$(( $(CHAOS_SECONDS) * 3 + 300 ))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from qanat import registry
 from qanat.cli.check import check_agent
 from qanat.cli.program import (
     chosen,
@@ -17,11 +19,18 @@ from qanat.cli.program import (
     run_until_signal,
 )
 from qanat.errors import ConfigError
+from qanat.flow.printer import print_node
+from qanat.flow.routes import generalise
 
 
 @click.command(name="agent")
 @program_options
-def command(flow_file: Path, name: str, state_dir: Path, only: tuple[str, ...], metrics: str | None) -> None:
+@click.option(
+    "--check", is_flag=True, help="Check the flow file, print the general form of each node, and end."
+)
+def command(
+    flow_file: Path, name: str, state_dir: Path, only: tuple[str, ...], metrics: str | None, check: bool
+) -> None:
     """Run an agent: read events and deliver them to collectors.
 
     Runs the logical nodes of FLOWFILE that deliver to collectors, for example
@@ -29,14 +38,20 @@ def command(flow_file: Path, name: str, state_dir: Path, only: tuple[str, ...], 
     \b
       web : tail("/var/log/nginx/*.log") | agentE2EChain("collector-1", "collector-2") ;
 
-    until SIGTERM, which waits up to 10 s for what was sent to be acknowledged. Killed at any moment, it goes on where
-    storage ends when it is started again with the same --name and --state-dir.
+    Several destinations are a fan-out, [ a, b ], or a failover, < a ? b >; a channel may stand between source and sink.
+
+    SIGTERM ends it within 10 s: it waits for what was sent to be acknowledged, and empties memory channels. Killed at any
+    moment, it goes on where storage ends when it is started again with the same --name and --state-dir.
 
     Exit codes: 0 stopped by a signal; 1 another agent with this name is newer, or a bug; 2 the flow file or the command
     line is wrong; 3 the state directory is in use.
     """
     nodes = chosen(read_tiers(flow_file).agents, only, flow_file, "an agent")
     check_agent(nodes)
+    if check:
+        for node in nodes:
+            click.echo(print_node(replace(node, sink=generalise(node.sink, registry.general_form))))
+        return
     from agent.program import Agent
     from qanat.metrics import Metrics
 

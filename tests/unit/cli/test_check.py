@@ -54,6 +54,35 @@ def test_check_prints_what_each_tier_would_run(tmp_path, capfd):
     assert 'file("/data/", "app-") ;' in out
 
 
+def test_agent_check_prints_the_general_form_and_starts_nothing(tmp_path, capfd):
+    flow = tmp_path / "app.flow"
+    flow.write_text('web : tail("/x") | memoryChannel | [ agentE2EChain("c1", "c2:5"), agentSink("c3") ] ;')
+    assert main(["agent", "--check", str(flow), "--state-dir", str(tmp_path / "state")]) == EXIT_OK
+    assert capfd.readouterr().out == (
+        'web : tail("/x") | memoryChannel | '
+        '[< agentE2ESink("c1") ? agentE2ESink("c2", 5) >, agentE2ESink("c3")] ;\n'
+    )
+    assert not (tmp_path / "state").exists()
+
+
+def test_check_finds_faults_in_channels_and_branches(tmp_path, capfd):
+    flow = tmp_path / "app.flow"
+    flow.write_text(
+        'a : tail("/x") | memoryChannel(capacty=1MiB) | [ agentSink(prt=5), agentBESink("c") ] ;\n'
+        'b : tail("/x") | < agentE2ESink("c1") ? agentBESink("c2") > ;\n'
+        'c : tail("/x") | memoryChannel | < file("/a/", "x") ? file("/b/", "x") > ;\n'
+    )
+    assert main(["run", "--check", str(flow)]) == EXIT_USAGE
+    errors = capfd.readouterr().err
+    for fault in (
+        'memoryChannel has no argument "capacty"; did you mean "capacity"?',
+        'agentSink has no argument "prt"',
+        "agentBESink can't take over from agentE2ESink",
+        "a failover is for an agent's collectors",
+    ):
+        assert fault in errors, errors
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "../../elsewhere", "a\nb", "a\0b"])
 def test_a_name_that_is_no_part_of_a_path_is_refused(tmp_path, capfd, name):
     flow = tmp_path / "app.flow"

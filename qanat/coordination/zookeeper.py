@@ -72,6 +72,12 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
         super().__init__()
         self._tls = tls
 
+    def select(self, reads: Sequence[Any], writes: Any, errors: Any, timeout: float | None = None) -> Any:
+        """With TLS, a reply may have been received behind another that was read: the socket itself is quiet then."""
+        received = [each for each in reads if isinstance(each, ssl.SSLSocket) and each.pending()]
+        ready = super().select(reads, writes, errors, 0 if received else timeout)
+        return ([*received, *(each for each in ready[0] if each not in received)], *ready[1:])
+
     def create_connection(
         self, address: tuple[str, int], hostname: str | None = None, timeout: float | None = None, **_: object
     ) -> socket.socket:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from qanat.testing.certificates import Certificate
 from qanat.testing.cluster import LOOPBACK, free_port
 from qanat.testing.daemon import DaemonError, wait_until
 
@@ -165,20 +166,13 @@ class Server:
 class Ensemble:
     """`size` servers, started by `with` and killed at its end. Servers are numbered from 0.
 
-    `secure`: configuration and ports for TLS from `tls_server_options`; plain ports stay open beside it."""
+    `tls`: of the servers, whose clients must have a certificate of the same authority. Plain ports stay open."""
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        size: int = 3,
-        tls: Mapping[str, str] | None = None,
-        authentication: str = "",
-    ) -> None:
+    def __init__(self, directory: Path, *, size: int = 3, tls: Certificate | None = None) -> None:
         self.directory = directory
         self.secure_ports: list[int] = []
         self.servers = [
-            Server(directory / f"server{index + 1}", index + 1, _CONFIG + authentication)
+            Server(directory / f"server{index + 1}", index + 1, _CONFIG + _tls_config(tls))
             for index in range(size)
         ]
         ports = _distinct_ports(4 * size)
@@ -188,7 +182,7 @@ class Ensemble:
             for number, port in enumerate(client_ports, 1)
         ]
         for server, port in zip(self.servers, client_ports, strict=True):
-            extra = dict(tls or {})
+            extra: dict[str, str] = {}
             if tls is not None:
                 self.secure_ports.append(next(ports))
                 extra["secureClientPort"] = str(self.secure_ports[-1])
@@ -275,6 +269,17 @@ class Ensemble:
             connection.sendall(struct.pack(">i", len(close)) + close)
             while connection.recv(4096):  # the server closes it once the session is closed
                 pass
+
+
+def _tls_config(tls: Certificate | None) -> str:
+    if tls is None:
+        return ""
+    return (
+        "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n"
+        f"ssl.keyStore.location={tls.both}\nssl.keyStore.type=PEM\n"
+        f"ssl.trustStore.location={tls.ca}\nssl.trustStore.type=PEM\n"
+        "ssl.clientAuth=need\nssl.hostnameVerification=false\n"
+    )
 
 
 def _distinct_ports(count: int) -> Iterator[int]:

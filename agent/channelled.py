@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from agent.delivery import Delivery
 from agent.feed import Feed
 from agent.losses import Losses
 from qanat.component import Level, Source
 
+T = TypeVar("T")
 Deliver = Callable[[Source], Delivery]
 
 
@@ -29,27 +31,28 @@ class Channelled:
     async def run(self) -> None:
         """*Blocking* until `stop`, then until what was sent is acked. Raises what a delivery raises."""
         try:
-            await self._ask(self._feed.open)
-            readers = [self._feed.channel.reader(cursor.name) for cursor in self._feed.cursors]
-            deliveries = [deliver(reader) for deliver, reader in zip(self._deliver, readers, strict=True)]
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for delivery in deliveries:
-                        group.create_task(delivery.run())
-                    group.create_task(self._feed_until_stopped(deliveries))
-            finally:
-                self._feed.stop()
+            if await self._ask(self._feed.open):
+                await self._deliver_all()
         finally:
+            self._feed.stop()
             await self._ask(self._feed.close)
             self._losses.close()
             self._thread.shutdown(wait=True)
+
+    async def _deliver_all(self) -> None:
+        readers = [self._feed.channel.reader(cursor.name) for cursor in self._feed.cursors]
+        deliveries = [deliver(reader) for deliver, reader in zip(self._deliver, readers, strict=True)]
+        async with asyncio.TaskGroup() as group:
+            for delivery in deliveries:
+                group.create_task(delivery.run())
+            group.create_task(self._feed_until_stopped(deliveries))
 
     def stop(self) -> None:
         """Read nothing more from the source; `run` ends when what is to be delivered is."""
         self._feed.stop()
 
-    def _ask(self, call: Callable[..., None], *args: object) -> asyncio.Future[None]:
-        return asyncio.wrap_future(self._thread.submit(call, *args))
+    def _ask(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.wrap_future(self._thread.submit(call))
 
     async def _feed_until_stopped(self, deliveries: Sequence[Delivery]) -> None:
         await self._ask(self._feed.run)

@@ -7,17 +7,17 @@ before any read that is asked for after it, and what is persisted is persisted b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import structlog
 
 from agent.abreast import Pace, Progress
 from agent.connection import Connection
+from agent.source_thread import SourceThread
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Context, Source, StreamEvent, StreamFinished, StreamFound
@@ -30,7 +30,6 @@ from qanat.rpc.codec import encode_batch
 from qanat.rpc.options import PROTOCOL, channel_options
 from qanat.wire.v1 import delivery_pb2 as wire
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 POLL_S = 1.0  # the longest a source's poll waits; `wake` ends it earlier
@@ -69,7 +68,7 @@ class Delivery:
         self._pace = pace
         if pace is not None:
             pace.progress = lambda: Progress(core.acked_bytes + core.inflight_bytes, core.acked_bytes)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
+        self._thread = SourceThread(source, self._fail)
         self._connection: Connection | None = None
         self._batch: tuple[Batch, bytes] | None = None
         self._go = asyncio.Event()
@@ -80,13 +79,11 @@ class Delivery:
         self._failed = asyncio.Event()
         self._lag_at_s = 0.0
         self._unretired: set[str] = set()  # finished streams that collectors still remember
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> None:
         """*Blocking* until `stop`, then until what was sent is acked or `drain_s_max` passed."""
-        self._loop = asyncio.get_running_loop()
         try:
-            await self._ask(self._source.open)
+            await self._thread.open()
             self._handle(m.Started())
             tasks = [asyncio.create_task(each()) for each in (self._pump, self._probe, self._measure)]
             self._tasks.update(tasks)
@@ -114,30 +111,7 @@ class Delivery:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._source.wake()
-        await self._ask(self._source.close)
-        self._thread.shutdown(wait=True)
-
-    # The source's thread.
-
-    def _ask(self, call: Callable[..., T], *args: object) -> asyncio.Future[T]:
-        return asyncio.wrap_future(self._thread.submit(call, *args))
-
-    def _tell(self, call: Callable[..., T], *args: object, then: Callable[[T], None] | None = None) -> None:
-        """Do this on the source's thread, after all it was told before; `then` gets its result on the loop."""
-        self._source.wake()
-        future = self._thread.submit(call, *args)
-        future.add_done_callback(lambda done: self._post(self._told, done, then))
-
-    def _post(self, call: Callable[..., None], *args: object) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(call, *args)
-
-    def _told(self, done: Future[T], then: Callable[[T], None] | None) -> None:
-        if (error := done.exception()) is not None:
-            self._fail(error)
-        elif then is not None:
-            then(done.result())
+        await self._thread.close()
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -147,7 +121,7 @@ class Delivery:
 
     async def _pump(self) -> None:
         """Read while there is credit and room; ask for news when there is nothing to read, and now and then anyway."""
-        assert self._loop is not None
+        loop = asyncio.get_running_loop()
         news_at = 0.0
         while not self._is_done():
             if not self._may_read():
@@ -162,9 +136,9 @@ class Delivery:
             was_read = await self._read_some()
             if before is not None and not was_read and self._was_empty(before):
                 return
-            if not was_read or self._loop.time() >= news_at:
+            if not was_read or loop.time() >= news_at:
                 await self._hear(0.0 if was_read else POLL_S)
-                news_at = self._loop.time() + NEWS_S
+                news_at = loop.time() + NEWS_S
 
     def _is_done(self) -> bool:
         if not self._stopping or self._emptying:
@@ -204,7 +178,7 @@ class Delivery:
 
     async def _read_some(self) -> bool:
         """False when there is nothing to read. Nothing here outlives a batch: a megabyte kept is a megabyte of RSS."""
-        items = await self._ask(self._read, min(self.core.credit_bytes, limits.BATCH_BYTES_TARGET))
+        items = await self._thread.ask(self._read, min(self.core.credit_bytes, limits.BATCH_BYTES_TARGET))
         for item in items:
             self._was_read(item)
         return bool(items)
@@ -218,7 +192,7 @@ class Delivery:
         self._batch = None
 
     async def _hear(self, timeout_s: float) -> None:
-        news = await self._ask(self._listen, timeout_s)
+        news = await self._thread.ask(self._listen, timeout_s)
         found = {event.stream: event.position for event in news if isinstance(event, StreamFound)}
         finished = {event.stream: event.end for event in news if isinstance(event, StreamFinished)}
         if found:
@@ -235,7 +209,7 @@ class Delivery:
             lag_bytes = self._source.lag_bytes()
             self._metrics.lag_bytes(lag_bytes)
             if self._pace is not None:
-                self._post(self._pace.measured, lag_bytes, now_s)
+                self._thread.post(self._pace.measured, lag_bytes, now_s)
         return news
 
     # The core.
@@ -243,7 +217,7 @@ class Delivery:
     def _handle(self, event: m.Event) -> None:
         for kind, commands in groupby(self.core.handle(event), type):
             if kind is m.Seek:  # ten thousand files are one call, not as many
-                self._tell(self._seek, list(commands))
+                self._thread.tell(self._seek, list(commands))
                 continue
             for command in commands:
                 self._do(command)
@@ -260,9 +234,9 @@ class Delivery:
             case m.SendRead():
                 self._send_read()
             case m.Acknowledge():
-                self._tell(self._source.acknowledge, command.positions)
+                self._thread.tell(self._source.acknowledge, command.positions)
             case m.Recover():
-                self._tell(self._source.recover, command.committed)
+                self._thread.tell(self._source.recover, command.committed)
             case m.Pause():
                 self._spawn(self._pause(command.attempt))
             case m.Connect():
@@ -270,7 +244,7 @@ class Delivery:
             case m.Close():
                 self._disconnect()
             case m.SendRetire():
-                self._tell(self._save, then=partial(self._retire, command))
+                self._thread.tell(self._save, then=partial(self._retire, command))
             case m.Halt():
                 self._fail(FencedError(command.reason))
             case _:

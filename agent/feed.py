@@ -62,12 +62,20 @@ class Feed:
         self._news_at_s = 0.0
         self._lag_at_s = 0.0
 
-    def open(self) -> None:
-        """Recover. Raises ConfigError when source or channel can't work on this host."""
+    def open(self) -> bool:
+        """*Blocking* until the channel is there (a database may be away); False when stopped before. Raises ConfigError
+        when source or channel can't work on this host."""
         self._source.open()
-        self._known = dict(self.channel.open(self.cursors))
-        self._source.recover(self._known)
-        self._is_open = True
+        while not self._stopping.is_set():
+            try:
+                self._known = dict(self.channel.open(self.cursors))
+            except RetryableError as error:
+                self._wait(error)
+                continue
+            self._source.recover(self._known)
+            self._is_open = True
+            return True
+        return False
 
     def run(self) -> None:
         """*Blocking* until `stop`."""

@@ -123,9 +123,13 @@ class Shelf(Channel):
         self.changed = threading.Condition()
         self.log: list[tuple[str, Any]] = []
         self.waits = 0
+        self.open_failures = 0
         self._moved: dict[str, int] = {}
 
     def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:
+        if self.open_failures:
+            self.open_failures -= 1
+            raise RetryableError("the database is away")
         self.cursors = {cursor.name: 0 for cursor in cursors}
         return dict(self.known)
 

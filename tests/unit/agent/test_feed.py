@@ -37,7 +37,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.contextmanager
 def running(source: Streams, shelf: Shelf) -> Iterator[Feed]:
     made = Feed(source, shelf, [Cursor("web")], source.context, Metrics().agent("web"))
-    made.open()
+    assert made.open()
     thread = threading.Thread(target=made.run)
     thread.start()
     try:
@@ -100,6 +100,26 @@ def test_feed_keeps_finished_streams_in_the_channel_until_the_source_has_saved(t
         until(lambda: shelf.log)
         assert source.save_failures == 0
     assert shelf.log == [("forget", ["a"]), ("close", None)]
+
+
+def test_feed_waits_for_a_channel_that_is_not_there_yet(tmp_path: Path) -> None:
+    source, shelf = Streams(context(tmp_path), {"a": 1}), Shelf(context(tmp_path))
+    shelf.open_failures = 2
+    with running(source, shelf):
+        until(lambda: source.acked.get("a") == 4)
+
+
+def test_feed_is_stopped_while_its_channel_is_not_there(tmp_path: Path) -> None:
+    source, shelf = Streams(context(tmp_path), {"a": 1}), Shelf(context(tmp_path))
+    shelf.open_failures = 1_000_000
+    feed = Feed(source, shelf, [], source.context, Metrics().agent("web"))
+    opening = threading.Thread(target=feed.open)
+    opening.start()
+    until(lambda: shelf.open_failures < 999_990)
+    feed.stop()
+    opening.join()
+    feed.close()
+    assert shelf.log == [("close", None)]
 
 
 def test_feed_that_could_not_open_closes_both(tmp_path: Path) -> None:

@@ -108,14 +108,17 @@ class TailModel(RuleBasedStateMachine):
             return False
         if self.up:
             return self.driver.tail._registry.seen_ns(str(self.log)) is not None
-        try:
-            state = state_file.load(self.driver.state_dir)
-        except CorruptError:
-            return False
+        state = self.load_state()
         if state is None:
             return False
         homes = [saved.home for saved in state.streams] + [saved.path for saved in state.homes]
         return str(self.log) in homes
+
+    def load_state(self) -> state_file.Loaded | None:
+        try:
+            return state_file.load(self.driver.state_dir)
+        except CorruptError:
+            return None
 
     @precondition(lambda self: self.log.exists() and (self.is_known() or not self.glob))
     @rule(look=st.booleans())
@@ -174,7 +177,8 @@ class TailModel(RuleBasedStateMachine):
     def copytruncate(self, read_before: bool, copy: bool, look: bool, see: bool) -> None:
         # A copy that is known as one ends there; one of a file that nobody saw may still get its line end, where it is watched.
         is_cut = self.glob and not self.history[-1].written.endswith(b"\n")
-        if is_cut and not self.up:
+        # And what was copied while there was neither an agent nor its state is nobody's.
+        if not self.up and (is_cut or self.load_state() is None):
             return
         if see or is_cut or not self.is_known():
             self.see()

@@ -37,6 +37,14 @@ from qanat.errors import ConfigError
     metavar="DURATION",
     help="How often what was received is committed and acknowledged.",
 )
+@click.option(
+    "--adopt-after",
+    default="30s",
+    type=DurationParam(),
+    show_default=True,
+    metavar="DURATION",
+    help="Where collectors share a directory: finish the files of one that has been dead for so long; 0s: never.",
+)
 def command(
     flow_file: Path,
     name: str,
@@ -45,6 +53,7 @@ def command(
     metrics: str | None,
     store: str | None,
     commit_interval: float,
+    adopt_after: float,
 ) -> None:
     """Run a collector: take events from agents and store them.
 
@@ -64,7 +73,7 @@ def command(
     from collector.program import Collector, Settings
     from qanat.metrics import Metrics
 
-    settings = Settings(commit_s=commit_interval)
+    settings = Settings(commit_s=commit_interval, adopt_after_s=adopt_after)
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(private_directory(state_dir / f"collector-{name}"))
         opened = open_store(store or f"embedded:{state_dir.absolute() / 'store.db'}")

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import structlog
 
+from collector.adoption import Adoptions
 from collector.fan_out.build import build_sink
 from collector.pipeline import Pipeline
+from collector.presence import register, watch_store
 from qanat import limits, registry
-from qanat.component import Context
+from qanat.component import Context, Sink
 from qanat.coordination.store import Store
 from qanat.delivery.receiver import ReceiverCore
 from qanat.flow.bind import bind
@@ -36,6 +41,12 @@ COMMIT_BYTES = 16 * limits.MIB
 WINDOW_BYTES = 64 * limits.MIB
 
 
+# A dead collector's files are finished by another one after this, counted from the end of its session (some seconds after
+# its death). Whoever is only started again should do that itself: systemd waits a second, Kubernetes up to ten.
+# Nobody loses anything by waiting but readers, who see the last roll interval later.
+ADOPT_AFTER_S = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What can be tuned; defaults are argued above."""
@@ -43,6 +54,7 @@ class Settings:
     commit_s: float = COMMIT_S
     commit_bytes: int = COMMIT_BYTES
     window_bytes: int = WINDOW_BYTES
+    adopt_after_s: float = ADOPT_AFTER_S  # 0: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +75,64 @@ class Collector:
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(pipeline.run()) for pipeline in pipelines]
-                stopping = group.create_task(_stop(pipelines, stop))
+                beside = [_stop(pipelines, stop), *self._beside()]
+                tasks = [group.create_task(each) for each in beside]
                 await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
-                stopping.cancel()
+                for task in tasks:
+                    task.cancel()
         finally:
             await self.store.close()
         log.info("collector_stopped", name=self.name)
 
-    def _build(self, node: LogicalNode) -> Pipeline:
-        context = Context(
-            physical_node=self.name,
+    def _beside(self) -> list[Coroutine[Any, Any, None]]:
+        """What a collector does beside receiving."""
+        beside = [
+            register(self.store, self.name, socket.gethostname()),
+            watch_store(self.store, self.metrics.store_connected.set),
+        ]
+        if self.settings.adopt_after_s:
+            beside.append(self._adoptions().run())
+        return beside
+
+    def _adoptions(self) -> Adoptions:
+        def sink_on(node: LogicalNode, physical_node: str) -> Sink:
+            state_dir = self.state_dir / node.name / "adopted" / quote(physical_node, safe="")
+            return build_sink(node, self._context(node, physical_node, state_dir))
+
+        return Adoptions(
+            self.name,
+            self.store,
+            {node.name: partial(sink_on, node) for node in self.nodes},
+            self._core,
+            self.settings.adopt_after_s,
+            self.metrics.adoptions.inc,
+        )
+
+    def _context(self, node: LogicalNode, physical_node: str, state_dir: Path) -> Context:
+        return Context(
+            physical_node=physical_node,
             logical_node=node.name,
             host=socket.gethostname(),
-            state_dir=self.state_dir / node.name,
+            state_dir=state_dir,
             count=self.metrics.counts(node.name),
         )
-        context.state_dir.mkdir(parents=True, exist_ok=True)
-        source_type = registry.collector_source(node.source.name)
-        source = source_type(bind(node.source, source_type.Config), context)
-        sink = build_sink(node, context)
-        core = ReceiverCore(
-            f"{self.name}/{node.name}",
+
+    def _core(self, sink: str) -> ReceiverCore:
+        return ReceiverCore(
+            sink,
             uuid.uuid4().hex,
             commit_s=self.settings.commit_s,
             commit_bytes=self.settings.commit_bytes,
         )
+
+    def _build(self, node: LogicalNode) -> Pipeline:
+        context = self._context(node, self.name, self.state_dir / node.name)
+        context.state_dir.mkdir(parents=True, exist_ok=True)
+        source_type = registry.collector_source(node.source.name)
+        source = source_type(bind(node.source, source_type.Config), context)
+        sink = build_sink(node, context)
         return Pipeline(
-            core,
+            self._core(f"{self.name}/{node.name}"),
             sink,
             self.store,
             context,

@@ -172,9 +172,9 @@ class ChannelConfig(msgspec.Struct, frozen=True, kw_only=True):
     `capacity`: bytes of payload that may wait. `events`: events that may wait; 0 is no limit.
     """
 
-    capacity: Bytes
-    events: Annotated[int, msgspec.Meta(ge=0)] = 0
-    full: Full = Full.BLOCK
+    capacity: Bytes  # bytes that may wait
+    events: Annotated[int, msgspec.Meta(ge=0)] = 0  # events that may wait; 0 is no limit
+    full: Full = Full.BLOCK  # block: the source waits; drop: what comes is dropped, and counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +255,14 @@ class Prepared:
     sync: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """What a dead process's sink has committed and not finished: how many files (uploads, ...), with how many events."""
+
+    files: int
+    events: int
+
+
 class Sink(Component):
     """A two-phase sink: nothing is visible before it is committed, and nothing committed is ever lost or doubled.
 
@@ -265,10 +273,10 @@ class Sink(Component):
     and starts over after a pause.
     """
 
-    def can_adopt(self, token: bytes) -> bool:
-        """Whether this process can reach what the committed `token` of another one has left unfinished: there is something, and
-        it lies in storage that both have. Asked of a sink that is not open, and that was made for the other's node."""
-        return False
+    def left_behind(self, token: bytes) -> LeftBehind | None:
+        """What the committed `token` of another process has left unfinished in storage that this one reaches, too; None:
+        nothing, or it lies elsewhere. Asked of a sink that is not open, and that was made for the other's node. *Blocking*."""
+        return None
 
     def claim(self, *, by_force: bool = False) -> None:
         """Make storage belong to this process alone, before the token for `open` is read. Raises RetryableError while it

@@ -49,6 +49,16 @@ class Metrics:
         self.unacked_age_seconds = self._gauge(
             "qanat_unacked_age_seconds", "Age of the oldest batch that was read and is not acknowledged."
         )
+        self.store_connected = Gauge(
+            "qanat_store_connected",
+            "1 while the coordination store answers; while it is 0, nothing is committed, nor acknowledged at level E2E.",
+            registry=self.registry,
+        )
+        self.adoptions = Counter(
+            "qanat_adoptions",
+            "Sinks of dead collectors that were finished in their place.",
+            registry=self.registry,
+        )
         self.component = self._counter(
             "qanat_component_occurrences", "What sources and sinks count themselves, by name.", "what"
         )

@@ -33,7 +33,7 @@ from collector.files.rolling import Rolling
 from collector.files.token import Token
 from collector.files.writer import Cut, Writer
 from qanat.batch import Batch
-from qanat.component import Context, Prepared, Sink
+from qanat.component import Context, LeftBehind, Prepared, Sink
 from qanat.config import Bytes, Seconds
 from qanat.errors import ConfigError, FencedError, RetryableError
 from qanat.limits import MIB
@@ -108,10 +108,13 @@ class File(Sink):
         self._publisher.reset()
         self._layout.tenancy.begin(by_force=by_force)
 
-    def can_adopt(self, token: bytes) -> bool:
+    def left_behind(self, token: bytes) -> LeftBehind | None:
         decoded = tokens.decode(token)
         is_here = decoded.root == str(self._layout.root) and self._layout.tenancy.home.is_dir()
-        return is_here and not self._is_published(decoded)
+        if not is_here or self._is_published(decoded):
+            return None
+        files = (*decoded.open, *decoded.finished)
+        return LeftBehind(files=len(files), events=sum(file.events for file in files))
 
     def append(self, batch: Batch) -> None:
         self._require_sound()

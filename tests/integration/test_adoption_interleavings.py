@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from qanat.component import LeftBehind
 from qanat.errors import FencedError, RetryableError
 from tests.integration.file_driver import Driver, bodies, lines
 from tests.integration.pausing import Paused, killed_before
@@ -218,12 +219,11 @@ def test_what_can_be_adopted_is_unfinished_and_in_this_storage(tmp_path: Path) -
     story = Story(tmp_path / "root", "raw")
     token = story.owner.token
     assert token is not None
-    elsewhere = Driver(tmp_path / "other")
-    assert not elsewhere.sink.can_adopt(token)
-    assert story.adopter.sink.can_adopt(token)
+    assert Driver(tmp_path / "other").sink.left_behind(token) is None
+    assert story.adopter.sink.left_behind(token) == LeftBehind(files=3, events=3)
     story.adopt()
     assert story.adopter.token is not None
-    assert not Driver(story.owner.root).sink.can_adopt(story.adopter.token)
+    assert Driver(story.owner.root).sink.left_behind(story.adopter.token) is None
     story.owner.sink.close()
 
 

@@ -125,7 +125,8 @@ class TailModel(RuleBasedStateMachine):
     def rotate(self, look: bool) -> None:
         self.rotations += 1
         self.history[-1].watched = self.glob
-        if not self.is_known():
+        nobodys = not self.up and not self.driver.committed and self.load_state() is None
+        if nobodys or not self.is_known():
             self.history[-1].lossy = True
         self.history[-1].path = self.driver.logs / f"app.log.{self.rotations}"
         self.log.rename(self.history[-1].path)

@@ -7,6 +7,7 @@ and the comments beside them.
 from __future__ import annotations
 
 import ast
+import enum
 import inspect
 import io
 import re
@@ -25,6 +26,7 @@ from qanat.flow.convert import describe
 DIRECTORY = Path(__file__).parent / "reference"
 GROUPS = {
     "Sources": registry.SOURCES,
+    "Channels": registry.CHANNELS,
     "Agent sinks": registry.AGENT_SINKS,
     "Collector sources": registry.COLLECTOR_SOURCES,
     "Sinks": registry.SINKS,
@@ -41,7 +43,7 @@ def pages() -> dict[str, str]:
         index += ["", f"## {title}", ""]
         for entry in sorted(registry.entries(group), key=lambda entry: entry.name):
             kind = entry.load()
-            if not kind.__module__.startswith(("agent.", "collector.")):
+            if not kind.__module__.startswith(("agent.", "collector.", "qanat.")):
                 continue  # somebody's plug-in in this environment
             known = modules.setdefault(kind.__module__, [])
             if kind not in known:
@@ -52,7 +54,9 @@ def pages() -> dict[str, str]:
 
 
 def _file(module: str) -> str:
-    return module.rpartition(".")[2].replace("_", "-") + ".md"
+    package, _, name = module.rpartition(".")
+    suffix = "-channel" if package.endswith(".channels") else ""  # there is a sink of that name, too
+    return f"{name.replace('_', '-')}{suffix}.md"
 
 
 def _page(module: str, kinds: list[type[Component]]) -> str:
@@ -114,6 +118,8 @@ def _literal(value: Any, unit: str | None = None) -> str:
         return next(
             (f"{value // size}{name}" for name, size in _SIZES if value and value % size == 0), str(value)
         )
+    if isinstance(value, enum.Enum):
+        return str(value.value)
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, list):
@@ -122,7 +128,15 @@ def _literal(value: Any, unit: str | None = None) -> str:
 
 
 def _comments(config: type[msgspec.Struct]) -> dict[str, str]:
-    """The comment on the lines of each field."""
+    """The comment on the lines of each field, inherited ones included."""
+    found: dict[str, str] = {}
+    for each in reversed(config.__mro__):
+        if issubclass(each, msgspec.Struct) and each is not msgspec.Struct:
+            found.update(_own_comments(each))
+    return found
+
+
+def _own_comments(config: type[msgspec.Struct]) -> dict[str, str]:
     source = textwrap.dedent(inspect.getsource(config))
     by_line = {
         token.start[0]: token.string.lstrip("# ")

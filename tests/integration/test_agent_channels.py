@@ -10,7 +10,7 @@ LINES = 60_000
 SOON = {"agent.delivery.RETRY_S_MAX": 0.2}
 
 
-@pytest.mark.parametrize("channel", ["fileChannel"])
+@pytest.mark.parametrize("channel", ["fileChannel", "sqlChannel"])
 def test_agent_killed_again_and_again_loses_and_doubles_nothing(cluster, channel):
     c1 = cluster.collector("c1", "roll=300ms")
     agent = cluster.agent("a1", f"{tail(cluster)} | {channel}", c1, tune=SOON)

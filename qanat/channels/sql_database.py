@@ -353,8 +353,8 @@ def _parse(url: str) -> sa.URL:
         ) from error
     if parsed.password is not None or "password" in parsed.query:
         raise ConfigError(
-            f"sqlChannel: a password in the URL {parsed.render_as_string(hide_password=True)!r} would be shown to everybody "
-            'who may see the flow; write password_file="/path" or password_env="NAME" instead'
+            f"sqlChannel: a password in the URL of {parsed.host or parsed.database!r} would be shown to everybody who may see "
+            'the flow; write password_file="/path" or password_env="NAME" instead'
         )
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")

@@ -175,11 +175,10 @@ class Postgres:
 
 
 def _as_user(command: Sequence[str]) -> list[str]:
-    """With the rights that PostgreSQL wants, and never longer than who started it."""
-    setpriv = ["setpriv", "--pdeathsig", "KILL"]
-    if os.geteuid() == 0:
-        setpriv += ["--reuid", _RUN_AS, "--regid", _RUN_AS, "--init-groups"]
-    return [*setpriv, *command]
+    """With the rights that PostgreSQL wants."""
+    if os.geteuid() != 0:
+        return [*command]
+    return ["setpriv", "--reuid", _RUN_AS, "--regid", _RUN_AS, "--init-groups", *command]
 
 
 def _children(pid: int) -> list[int]:

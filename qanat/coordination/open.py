@@ -21,7 +21,7 @@ def open_store(url: str) -> Store:
     if colon and scheme == "embedded":
         return _embedded(url, rest)
     if colon and scheme == "zookeeper" and rest.startswith("//"):
-        from qanat.coordination.zookeeper import ZookeeperStore
+        from qanat.coordination.zookeeper_store import ZookeeperStore
         from qanat.coordination.zookeeper_url import parse_url
 
         return LargeValues(ZookeeperStore(parse_url(url)))

@@ -81,6 +81,8 @@ class SessionBoard:
 
     async def connected(self) -> bool:
         """Wait until the session is connected; False when the store was closed instead."""
+        if self.current.state is SessionState.CONNECTED:
+            return not self._closed  # nearly always: no iterator for it
         async with contextlib.aclosing(self.changes()) as changes:
             async for session in changes:
                 if session.state is SessionState.CONNECTED:

@@ -15,7 +15,7 @@ from qanat.coordination.embedded import EmbeddedStore
 from qanat.coordination.large import LargeValues
 from qanat.coordination.sqlite_tree import SqliteTree
 from qanat.coordination.store import Store
-from qanat.coordination.zookeeper import ZookeeperStore
+from qanat.coordination.zookeeper_store import ZookeeperStore
 from qanat.coordination.zookeeper_url import parse_url
 from qanat.testing.store import MemoryStore, Tree
 

@@ -10,7 +10,7 @@ import pytest
 
 from qanat.coordination.registration import Registration
 from qanat.coordination.store import Check, Conflict, Create, Node, SessionState, Set
-from qanat.coordination.zookeeper import ZookeeperStore
+from qanat.coordination.zookeeper_store import ZookeeperStore
 from qanat.coordination.zookeeper_url import parse_url
 from qanat.errors import NotConnectedError, OutcomeUnknownError
 from qanat.testing.zookeeper import Ensemble

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from qanat.coordination.store import Create, Node, Set
-from qanat.coordination.zookeeper import ZookeeperStore
+from qanat.coordination.zookeeper_store import ZookeeperStore
 from qanat.coordination.zookeeper_url import PASSWORD_VARIABLE, parse_url
 from qanat.errors import ConfigError, NotConnectedError
 from qanat.testing.certificates import Authority

@@ -160,11 +160,26 @@ class Feed:
                 self._pace.measured(lag_bytes, now_s)
 
     def _found(self, event: StreamFound) -> None:
-        position = max(event.position, self._known.pop(event.stream, 0))
+        taken = self._known.pop(event.stream, None)
+        position = event.position if taken is None else max(event.position, taken)
+        if taken is not None and taken < event.position:
+            self._skip(event, taken)
         if position > event.position:  # taken in an earlier life, whose source did not save that it was told
             self._source.acknowledge({event.stream: position})
         self._safe[event.stream] = position
         self._source.seek(event.stream, position)
+
+    def _skip(self, event: StreamFound, taken: int) -> None:
+        """The source was told that more is safe than this channel has: it does not give that again."""
+        log.warning(
+            "channel_behind_source",
+            node=self._context.logical_node,
+            stream=event.stream,
+            taken=taken,
+            position=event.position,
+            reason="the node ran without this channel meanwhile, or the channel was replaced by an older copy of it",
+        )
+        self.channel.forget([event.stream])
 
     def _settle(self) -> None:
         """Tell the source what is safe; let the channel forget what the source has durably forgotten, in this order: a

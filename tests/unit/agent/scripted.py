@@ -49,12 +49,13 @@ class Streams(Source):
         self.log: list[tuple[str, Any]] = []
         self.acked: dict[str, int] = {}
         self.save_failures = 0
+        self.begin = 0  # what its own state remembers
         self._woken = threading.Event()
         self._news: list[StreamEvent] = []
         self._at: dict[str, int] = {}
 
     def open(self) -> None:
-        self._news = [StreamFound(name, 0) for name in self.lengths]
+        self._news = [StreamFound(name, self.begin) for name in self.lengths]
 
     def recover(self, known: Mapping[str, int]) -> None:
         self.log.append(("recover", dict(known)))
@@ -160,6 +161,8 @@ class Shelf(Channel):
 
     def forget(self, streams: Sequence[str]) -> None:
         self.log.append(("forget", list(streams)))
+        for name in streams:
+            self.known.pop(name, None)
 
     def reader(self, cursor: str) -> Source:
         return ShelfReader(self, cursor)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from qanat.channels.cursors import Cursors
+from qanat.channels.wal import record
+from qanat.channels.wal.log import Log
+from qanat.channels.wal.positions import Positions as LogPositions
+from qanat.channels.wal.segment import SegmentReader
 from qanat.coordination.store import Check, Create, Op, Set
 from qanat.delivery import claims, documents
 from qanat.delivery.claims import Claims
@@ -15,6 +21,7 @@ from qanat.delivery.documents import Claim, Positions
 from qanat.delivery.receiver import ReceiverCore
 from qanat.delivery.receiver_messages import BatchReceived, HelloReceived, SendAck
 from qanat.delivery.sender import SenderCore
+from qanat.delivery.sender_messages import SendOpen
 from qanat.delivery.state import Held, Phase
 from qanat.delivery.steps import Get, Multi, SinkOpen, SinkPublish
 from qanat.errors import OutcomeUnknownError
@@ -264,8 +271,8 @@ def first_hello_gets_the_next_epoch(patch: pytest.MonkeyPatch) -> None:
 def appends_go_on_after_one_failed(patch: pytest.MonkeyPatch) -> None:
     original = Disk.append
 
-    def append(self: Disk, stream: str, start: int, end: int) -> str | None:
-        refusal = original(self, stream, start, end)
+    def append(self: Disk, *stored: Any, **more: Any) -> str | None:
+        refusal = original(self, *stored, **more)
         self.is_broken = False
         return refusal
 
@@ -296,3 +303,73 @@ def sender_does_not_seek_on_a_rewind(patch: pytest.MonkeyPatch) -> None:
         return original(self, opened)
 
     patch.setattr(SenderCore, "_resume", resume)
+
+
+# Levels and channels.
+
+
+@mutant
+def ack_on_receipt_counts_as_stored(patch: pytest.MonkeyPatch) -> None:
+    def opened(self: SenderCore, names: Iterable[str]) -> SendOpen:
+        return SendOpen(self._connection, {name: self._streams[name].acked for name in names})
+
+    patch.setattr(SenderCore, "_open", opened)
+
+
+@mutant
+def everybody_is_acked_on_receipt(patch: pytest.MonkeyPatch) -> None:
+    original = Claims.ask
+
+    def ask(self: Claims, hello: HelloReceived) -> Any:
+        return original(self, replace(hello, ack_on_receipt=True))
+
+    patch.setattr(Claims, "ask", ask)
+
+
+@mutant
+def gaps_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Cursors, "newly_lost", lambda self, name, start, end: 0)
+
+
+@mutant
+def log_is_read_before_it_is_synced(patch: pytest.MonkeyPatch) -> None:
+    original = Log.put
+
+    def put(self: Log, batch: Any) -> bool:
+        taken = original(self, batch)
+        writer = self._writer
+        if taken and writer is not None:
+            self._is_durable(writer, writer.segment.size, self.number)
+        return taken
+
+    patch.setattr(Log, "put", put)
+
+
+@mutant
+def log_accepts_before_it_is_synced(patch: pytest.MonkeyPatch) -> None:
+    def put(self: LogPositions, stream: str, end: int) -> None:
+        self.taken[stream] = self._moved[stream] = self._accepted[stream] = end
+        self.forgotten = []
+
+    patch.setattr(LogPositions, "put", put)
+
+
+@mutant
+def log_forgets_how_far_sources_were_taken(patch: pytest.MonkeyPatch) -> None:
+    original = record.apply
+
+    def apply(taken: dict[str, int], header: Any, meta: Any) -> None:
+        original(taken, header, meta)
+        taken.clear()
+
+    patch.setattr(record, "apply", apply)
+
+
+@mutant
+def torn_records_are_believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(record, "is_valid", lambda header, data, seed, offset=0: True)
+    patch.setattr(
+        SegmentReader,
+        "payload",
+        lambda self, entry: self.file.read(entry.payload_at, entry.header.payload_bytes),
+    )

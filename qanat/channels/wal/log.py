@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,7 +17,7 @@ from qanat.channels.wal.directory import Directory
 from qanat.channels.wal.positions import Positions
 from qanat.channels.wal.record import FIXED_BYTES, Head
 from qanat.channels.wal.recovery import Recovered, recover
-from qanat.channels.wal.segment import Segment
+from qanat.channels.wal.segment import Segment, segment_name
 from qanat.channels.wal.segments import Segments
 from qanat.channels.wal.settings import Fsync, Settings
 from qanat.channels.wal.writer import Writer
@@ -66,6 +67,7 @@ class Log:
         self._resume = 0  # the number of the next event when it goes into a new segment
         self._records = 0  # in the last segment
         self._writer: Writer | None = None
+        self._unfinished = ""  # a segment whose creation failed
         self._syncing = threading.RLock()
 
     # -- opening and closing ------------------------------------------------------------------------------------------
@@ -204,6 +206,7 @@ class Log:
         current = self._writer
         if current is None or self._must_roll(current):
             current = self._roll()
+        self._remove_unfinished()
         payload = _payload(batch, self.number)
         head = record.encode(
             record.BATCH, meta, payload, self.segments.seed, number=self.number, durable=self.durable,
@@ -246,7 +249,7 @@ class Log:
     def _create(self, first: int) -> Writer:
         skipped = [*self.segments.skipped, *([(self.number, first)] if first > self.number else [])]
         head = Head(self.incarnation, self.number, dict(self.positions.safe), skipped, self._boot)
-        new = writer.create(self.directory, self.segments.next_sequence, first, head)
+        new = self._new_file(first, head)
         with self.guard:
             self._writer = new
             self._records = 0
@@ -254,6 +257,28 @@ class Log:
             self.segments.add(new.segment, skipped)
             self.number = self.durable = self._resume = first
         return new
+
+    def _new_file(self, first: int, head: Head, records: bytes = b"") -> Writer:
+        """A new segment. Raises OSError. What a failure leaves on the disk would say, after a power cut, that the present
+        segment ends here, so nothing is written to that before it is gone for certain."""
+        self._remove_unfinished()
+        sequence = self.segments.next_sequence
+        self._unfinished = segment_name(sequence, first)
+        try:
+            new = writer.create(self.directory, sequence, first, head, records)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._remove_unfinished()
+            raise
+        self._unfinished = ""
+        return new
+
+    def _remove_unfinished(self) -> None:
+        if self._unfinished:
+            with contextlib.suppress(FileNotFoundError):
+                self.directory.remove(self._unfinished)
+            self.directory.sync()
+            self._unfinished = ""
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
@@ -318,6 +343,10 @@ class Log:
     def sync(self) -> None:
         """Make durable, and so visible, what was put. *Blocking*. Raises OSError: `rescue` is due then."""
         with self._syncing:
+            if (
+                self.is_broken
+            ):  # the kernel would say that all is well: it has forgotten what it could not write
+                raise OSError(errno.EIO, "an earlier sync failed")
             with self.guard:
                 current = self._writer
                 size = current.segment.size if current is not None else 0
@@ -337,10 +366,12 @@ class Log:
                 self.positions.synced(cut)
 
     def _sync_or_rescue(self) -> None:
+        """What was put stays put: when neither works it is not accepted, and the next put is refused."""
         try:
             self.sync()
         except OSError:
-            self.rescue()
+            with contextlib.suppress(RetryableError):
+                self.rescue()
 
     def _is_durable(self, current: Writer, size: int, number: int) -> None:
         """The guard is held."""
@@ -362,14 +393,18 @@ class Log:
                     f"the log's disk failed to sync, and a new segment can't be written: {error}; see to the disk"
                 ) from error
             new.segment.last = self.number
+            rescued = self.number - self.durable
             with self.guard:
                 self.segments.replace_end(old.segment, old.synced, self.durable, new.segment)
                 self._writer = new
                 self.is_broken = False
+                self._is_durable(
+                    new, new.segment.size, self.number
+                )  # a new segment is synced with what it begins with
             with contextlib.suppress(OSError):  # the next segment says where this one ends
                 old.file.truncate(old.synced)
             old.file.close()
-            _log.warning("wal_rescued", segment=new.segment.name, events=self.number - self.durable)
+            _log.warning("wal_rescued", segment=new.segment.name, events=rescued)
             self.sync()
 
     def _copy(self, old: Writer) -> Writer:
@@ -383,7 +418,7 @@ class Log:
                 f"{len(tail)} bytes of {old.segment.name} could not be synced and are lost; start again, so that the sources "
                 "send them again"
             )
-        return writer.create(self.directory, self.segments.next_sequence, self.durable, head, tail)
+        return self._new_file(self.durable, head, tail)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

@@ -51,17 +51,16 @@ class ChannelLedger:
             if known != found:
                 self._kernel.fail(f"number {number} of {stream} is {found}, and was {known}")
 
-    def stored(self, stream: str, start: int, end: int) -> None:
-        """These numbers are committed in storage."""
+    def stored(self, stream: str, start: int, end: int, *, is_gap: bool) -> None:
+        """These numbers are committed in storage, as events or as a gap."""
         contents, host = self._contents[stream], self._hosts[stream]
+        if is_gap and host.is_exact:
+            self._kernel.fail(f"lost: {start} to {end} of {stream} are stored as a gap")
+        if is_gap:
+            self._gaps[host.name] += end - start
+            return
         for number in range(start, end):
-            found = contents.get(number)
-            if found is not None:
-                self._store(stream, host, *found)
-            elif host.is_exact:
-                self._kernel.fail(f"lost: {number} of {stream} is stored as a gap")
-            else:
-                self._gaps[host.name] += 1
+            self._store(stream, host, *contents[number])
 
     def _store(self, stream: str, host: ChannelHost, file: str, position: int) -> None:
         """Exactly once over all processes; or at least once and in order in each."""

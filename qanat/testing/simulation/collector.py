@@ -117,7 +117,8 @@ class Collector(Process):
         assert isinstance(event, r.BatchReceived)
         if event.corrupt:
             self.kernel.fail(f"{self.name} appends a corrupt batch of {event.stream}")
-        reason = self.disk.append(event.stream, event.start, event.end)
+        is_gap = event.payload_bytes == 0
+        reason = self.disk.append(event.stream, event.start, event.end, is_gap=is_gap)
         if reason is not None:
             self.kernel.faults["append_refused"] += 1
             self.soon(self.kernel.between(0.0, 0.05), self.handle, r.AppendFailed(reason))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from qanat.testing.simulation.kernel import Kernel
 
-SECTOR_BYTES = 512  # what a power cut can tear; small, as the records of a simulated log are
+SECTOR_BYTES = 128  # what a power cut keeps or loses as a whole; small, as the records of a simulated log are
+P_SECTOR_LOST = 0.3  # sectors are written in any order: what lies behind a lost one may have survived
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ class ModelDirectory:
         self.fail_next.clear()
 
     def lose_power(self) -> None:
-        """Names are as they were at some moment since the last sync; what was not synced in files is cut, torn, or zeros."""
+        """Names are as they were at some moment since the last sync; what was not synced in files is cut, or partly zeros."""
         self._names = dict(self._kernel.random.choice(self._durable))
         for inode in {id(each): each for each in self._names.values()}.values():
             inode.data = self._survives(inode)
@@ -132,9 +133,10 @@ class ModelDirectory:
         if written <= synced:  # a truncation that was not synced
             return bytearray(inode.durable if self._kernel.chance(0.5) else inode.data)
         kept = bytearray(inode.data[: self._kernel.random.randint(synced, written)])
-        if len(kept) > synced and self._kernel.chance(0.5):
-            torn = max(synced, (len(kept) - 1) // SECTOR_BYTES * SECTOR_BYTES)
-            kept[torn:] = bytes(len(kept) - torn)
+        for sector in range(synced // SECTOR_BYTES, len(kept) // SECTOR_BYTES + 1):
+            if self._kernel.chance(P_SECTOR_LOST):
+                begin, end = max(synced, sector * SECTOR_BYTES), min(len(kept), (sector + 1) * SECTOR_BYTES)
+                kept[begin:end] = bytes(end - begin)
         return kept
 
     def _changed(self) -> None:

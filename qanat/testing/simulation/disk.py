@@ -16,6 +16,7 @@ class Stored:
     stream: str
     start: int
     end: int
+    is_gap: bool = False  # its events are gone
 
 
 class Disk:
@@ -36,14 +37,14 @@ class Disk:
         self.is_broken = False  # an append failed: nothing is taken before a discard
         self.fail_next: dict[str, int] = {}
 
-    def append(self, stream: str, start: int, end: int) -> str | None:
+    def append(self, stream: str, start: int, end: int, *, is_gap: bool = False) -> str | None:
         """None, or why not; after a failure everything is refused (the shell's duty to the receiver core)."""
         if self.is_full and not self.is_broken:
             self.is_broken = True
         if self.is_broken:
             return "the disk is full"
         self.length += end - start
-        self.batches.append(Stored(self.length, stream, start, end))
+        self.batches.append(Stored(self.length, stream, start, end, is_gap))
         return None
 
     def prepare(self) -> bytes:
@@ -90,7 +91,7 @@ class Disk:
             last = self.batches.pop()
             missing = last.at - length
             if missing < last.end - last.start:  # torn
-                self.batches.append(Stored(length, last.stream, last.start, last.end - missing))
+                self.batches.append(Stored(length, last.stream, last.start, last.end - missing, last.is_gap))
         self.length = length
         self.synced = min(self.synced, length)
 

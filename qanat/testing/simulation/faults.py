@@ -13,6 +13,7 @@ from qanat.testing.simulation.world import World
 
 P_HANDOVERS = 0.12  # of the schedules are about handovers
 P_LATE_COMMITS = 0.12
+P_LOGS = 0.3  # of those that have a write-ahead log
 
 
 class Faults:
@@ -45,6 +46,12 @@ class Faults:
             self._draw_handovers()
         elif theme < P_HANDOVERS + P_LATE_COMMITS:
             self._draw_late_commits()
+        elif self._has_log() and chance.random() < P_LOGS:
+            self._kinds = [self._crash_agent, self._crash_agent, self._log_fails, self._break_connection]
+            self._interval_s = 0.15
+
+    def _has_log(self) -> bool:
+        return any(isinstance(host, ChannelHost) and host.directory for host in self._world.hosts.values())
 
     def _draw_handovers(self) -> None:
         """Claims that change hands while the store is slow: rare among all faults, and full of races."""

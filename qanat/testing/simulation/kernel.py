@@ -6,7 +6,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 STORY_STEPS = 120  # the last steps that a violation tells
 EVENTS_MAX = 60_000  # a schedule has some thousand events; one that has so many runs in circles
@@ -71,7 +71,7 @@ class Kernel:
         self.faults[kind] += 1
         self.note(who, f"*** {kind} {what}")
 
-    def fail(self, what: str) -> None:
+    def fail(self, what: str) -> NoReturn:
         """Raises Violation."""
         raise Violation(self.seed, f"{what} (at {self.now_s:.3f} s)", [_line(*step) for step in self._story])
 

@@ -8,7 +8,7 @@ from qanat.coordination.store import Node
 from qanat.delivery import documents
 from qanat.delivery.documents import Claim, Record
 from qanat.testing.simulation.channel_ledger import ChannelLedger
-from qanat.testing.simulation.disk import Disk
+from qanat.testing.simulation.disk import Disk, Stored
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.kernel import Kernel
 
@@ -70,12 +70,13 @@ class Ledger:
             )
         for batch in disk.batches:
             if disk.committed < batch.at <= length:
-                self._store(disk.name, batch.stream, batch.start, batch.end)
+                self._store(disk.name, batch)
         if length and not any(batch.at == length for batch in disk.batches):
             self._kernel.fail(f"commit record of {disk.name} says {length}, inside of a batch")
         disk.committed = length
 
-    def _store(self, sink: str, stream: str, start: int, end: int) -> None:
+    def _store(self, sink: str, batch: Stored) -> None:
+        stream, start, end = batch.stream, batch.start, batch.end
         at = self.stored[stream]
         if start < at:
             self._kernel.fail(f"doubled: {sink} stores {stream} from {start}, stored up to {at}")
@@ -87,7 +88,7 @@ class Ledger:
         self.stored[stream] = end
         self.batches += 1
         if self._hosts[self._owner_of[stream]].written is not self._hosts[self._owner_of[stream]].files:
-            self.channels.stored(stream, start, end)
+            self.channels.stored(stream, start, end, is_gap=batch.is_gap)
 
     def _check_positions(self, sender: str) -> None:
         """The larger of the claim's base and the owner's record is where every stream of this sender is in storage."""

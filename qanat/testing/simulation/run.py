@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qanat.testing.simulation.faults import Faults
-from qanat.testing.simulation.kernel import Kernel
+from qanat.testing.simulation.kernel import Kernel, Violation
 from qanat.testing.simulation.world import World
 
 TROUBLE_S = (1.5, 4.5)  # how long faults are injected
@@ -30,8 +30,17 @@ class Outcome:
 
 
 def run(seed: int, *, tell: Callable[[str], None] | None = None) -> Outcome:
-    """Raises Violation."""
+    """Raises Violation; what the cores raise is one too."""
     kernel = Kernel(seed, tell=tell)
+    try:
+        return _run(kernel)
+    except Violation:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is found
+        kernel.fail(f"{type(error).__name__}: {error}")
+
+
+def _run(kernel: Kernel) -> Outcome:
     world = World(kernel)
     faults = Faults(world)
     trouble_s = kernel.between(*TROUBLE_S)
@@ -41,7 +50,7 @@ def run(seed: int, *, tell: Callable[[str], None] | None = None) -> Outcome:
     kernel.note("world", "=== heals ===")
     world.heal()
     _run_to_the_end(world, kernel)
-    return Outcome(seed, kernel.events, world.ledger.batches, kernel.now_s, kernel.faults)
+    return Outcome(kernel.seed, kernel.events, world.ledger.batches, kernel.now_s, kernel.faults)
 
 
 def _write_now_and_then(world: World) -> None:

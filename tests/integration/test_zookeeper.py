@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
+import subprocess
+import sys
+import uuid
 
 import pytest
 
+from qanat.coordination.open import open_store
 from qanat.coordination.registration import Registration
 from qanat.coordination.store import Check, Conflict, Create, Node, SessionState, Set
 from qanat.coordination.zookeeper_store import ZookeeperStore
@@ -233,6 +238,116 @@ def test_store_goes_on_by_itself_when_all_servers_were_paused(ensemble, run):
             await store.multi([Set("/a", b"2", node.version)])
 
     run(scenario(), timeout_s=150)
+
+
+# Commits as fast as it can while nobody moves its fence, and says how each went.
+COLLECTOR = """
+import asyncio, sys
+import structlog
+from qanat.coordination.registration import Registration
+from qanat.coordination.store import Check, Conflict, Set
+from qanat.coordination.zookeeper_store import ZookeeperStore
+from qanat.coordination.zookeeper_url import parse_url
+from qanat.errors import NotConnectedError, OutcomeUnknownError
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+async def main():
+    store = ZookeeperStore(parse_url(sys.argv[1]))
+    registration = Registration(store, "/live/c1", b"")
+    registering = asyncio.create_task(registration.run())
+    while not registration.stands:
+        await asyncio.sleep(0.05)
+    version = 0
+    while True:
+        try:
+            await store.multi([Check("/fence", 0), Set("/record", b"mine", version)])
+            version += 1
+            print("done", store.session.id, flush=True)
+        except Conflict as conflict:
+            print("conflict", conflict.index, flush=True)
+            break
+        except (NotConnectedError, OutcomeUnknownError) as error:
+            print(type(error).__name__, flush=True)
+            node = None
+            while node is None:
+                try:
+                    await store.sync("/record")
+                    node = await store.get("/record")
+                except NotConnectedError:
+                    await asyncio.sleep(0.1)
+            version = node.version
+    while not registration.stands:
+        await asyncio.sleep(0.05)
+    print("stands", store.session.id, flush=True)
+    registering.cancel()
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_stopped_collector_that_wakes_commits_nothing_after_its_fence_was_moved(zookeeper, run):
+    prefix = f"/{uuid.uuid4().hex}"
+    url = zookeeper.url(prefix, options="session_timeout=2s")
+
+    async def take_over():
+        """Once it is seen to be dead; gives the record as it is then."""
+        async with opened(zookeeper, prefix) as store:
+            async with asyncio.timeout(WAIT_S_MAX), contextlib.aclosing(store.watch("/live/c1")) as changes:
+                async for _ in changes:
+                    if await store.get("/live/c1") is None:
+                        break
+            await store.multi([Set("/fence", b"", 0)])
+            return await store.get("/record")
+
+    async def begin():
+        async with opened(zookeeper, prefix) as store:
+            await store.multi([Create("/fence", b""), Create("/record", b"")])
+
+    async def record():
+        async with opened(zookeeper, prefix) as store:
+            return await store.get("/record")
+
+    run(begin())
+    collector = subprocess.Popen(
+        [sys.executable, "-c", COLLECTOR, url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        for _ in range(20):
+            said, first_session = collector.stdout.readline().split()
+            assert said == "done"
+        collector.send_signal(signal.SIGSTOP)
+        before = run(take_over())
+        collector.send_signal(signal.SIGCONT)
+        rest = collector.communicate(timeout=WAIT_S_MAX)[0].split("\n")
+    finally:
+        collector.kill()
+        collector.communicate()
+    # What it had printed, or was about to, when it was stopped; then no more success.
+    later = [line for line in rest if line and line != f"done {first_session}"]
+    assert [line for line in later if line.startswith("done")] == []
+    assert "conflict 0" in later
+    assert later[-1].startswith("stands")
+    assert later[-1] != f"stands {first_session}"
+    assert run(record()) == before
+    assert len([line for line in rest if line.startswith("done")]) + 20 <= before.version
+
+
+def test_values_larger_than_a_request_are_stored_and_read(zookeeper, run):
+    large = random.Random(3).randbytes(5_000_000)
+
+    async def scenario():
+        store = open_store(zookeeper.url(f"/{uuid.uuid4().hex}"))
+        try:
+            await store.multi([Create("/a", large), Create("/b", b"small")])
+            assert await store.get_many(["/a", "/b"]) == [Node(large, 0), Node(b"small", 0)]
+            await store.multi([Set("/a", b"", 0), Check("/b", 0)])
+            assert await store.get("/a") == Node(b"", 1)
+        finally:
+            await store.close()
+
+    run(scenario())
 
 
 def test_nothing_is_done_without_a_majority_and_everything_goes_on_with_one(ensemble, run):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from qanat.coordination.store import Create, Node
+from qanat.coordination.store import Create, Node, Session, SessionState
 from qanat.errors import NotConnectedError, OutcomeUnknownError
 from qanat.testing.store import MemoryStore
 
@@ -43,5 +45,54 @@ def test_cut_client_does_nothing_until_restored_while_others_go_on(run):
         await other.multi([Create("/a", b"2")])
         cut.restore()
         assert await cut.get("/a") == Node(b"2", 0)
+
+    run(scenario())
+
+
+def test_session_that_expires_while_cut_off_is_known_to_be_lost_only_when_restored(run):
+    async def scenario():
+        store = MemoryStore()
+        other = MemoryStore(store.tree)
+        await store.multi([Create("/me", b"", ephemeral=True)])
+        first = store.session
+        store.cut()
+        store.expire()
+        assert store.session == Session(SessionState.SUSPENDED, first.id)
+        assert await other.get("/me") is None
+        store.restore()
+        assert store.session.state is SessionState.CONNECTED
+        assert store.session.id != first.id
+
+    run(scenario())
+
+
+def test_session_survives_a_cut_that_is_short(run):
+    async def scenario():
+        store = MemoryStore()
+        await store.multi([Create("/me", b"", ephemeral=True)])
+        first = store.session
+        store.cut()
+        store.restore()
+        assert store.session == first
+        assert await store.get("/me") == Node(b"", 0, first.id)
+
+    run(scenario())
+
+
+def test_watch_says_nothing_while_cut_off_and_makes_up_for_it(run):
+    async def scenario():
+        store = MemoryStore()
+        other = MemoryStore(store.tree)
+        watch = store.watch("/a")
+        await anext(watch)
+        store.cut()
+        await other.multi([Create("/a", b"")])
+        told = asyncio.ensure_future(anext(watch))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not told.done()
+        store.restore()
+        await told
+        await watch.aclose()
 
     run(scenario())

@@ -12,12 +12,13 @@ import pytest
 
 from agent import delivery as shell
 from qanat.batch import Batch, lines_batch
-from qanat.component import Context, Source, StreamEvent, StreamFinished, StreamFound
+from qanat.component import Context, Cursor, Source, StreamEvent, StreamFinished, StreamFound
 from qanat.delivery import sender_messages as m
 from qanat.delivery.sender import SenderCore
 from qanat.errors import RetryableError
 from qanat.metrics import Metrics
 from qanat.wire.v1 import delivery_pb2 as wire
+from tests.unit.agent.scripted import Shelf, batch
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -77,6 +78,7 @@ class Collector:
 
     source: ClassVar[Short]
     opened: ClassVar[list[int]]
+    hellos: ClassVar[asyncio.Queue[bool]]
     retired: ClassVar[asyncio.Queue[tuple[str, ...]]]
     has_room = True
 
@@ -90,6 +92,7 @@ class Collector:
     def send(self, message: wire.ToCollector) -> None:
         match message.WhichOneof("message"):
             case "hello":
+                self.hellos.put_nowait(message.hello.ack_on_receipt)
                 self._say(m.Welcomed(self.number, 1, {}, 1 << 20))
             case "open":
                 self.opened.append(len(message.open.positions))
@@ -99,8 +102,8 @@ class Collector:
                 self.retired.put_nowait(tuple(message.retire.streams))
 
     def send_batch(self, data: bytes) -> None:
-        stream = wire.ToCollector.FromString(data).batch.stream
-        self._say(m.Acked(self.number, {stream: 2}))
+        batch = wire.ToCollector.FromString(data).batch
+        self._say(m.Acked(self.number, {batch.stream: batch.end}))
 
     async def close(self) -> None: ...
 
@@ -113,6 +116,7 @@ def deliver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
         context = Context("agent", "logical", "host", tmp_path)
         source = Short(context, streams, failures)
         Collector.source, Collector.opened, Collector.retired = source, [], asyncio.Queue()
+        Collector.hellos = asyncio.Queue()
         monkeypatch.setattr(shell, "Connection", Collector)
         core = SenderCore("agent/logical", "instance", ("collector:1",))
         delivery = shell.Delivery(core, source, context, Metrics().agent("logical"))
@@ -154,5 +158,43 @@ def test_delivery_opens_all_streams_of_a_poll_with_one_message(run: Run, deliver
         await retired.get()
         assert Collector.opened == [1000]
         await end()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("on_receipt", [False, True])
+def test_delivery_says_when_it_wants_acks(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_receipt: bool
+) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr(shell, "Connection", Collector)
+        Collector.hellos = asyncio.Queue()
+        source = Short(Context("agent", "logical", "host", tmp_path), 0, 0)
+        core = SenderCore("agent/logical", "instance", ("collector:1",), ack_on_receipt=on_receipt)
+        delivery = shell.Delivery(core, source, source.context, Metrics().agent("logical"))
+        task = asyncio.create_task(delivery.run())
+        assert await Collector.hellos.get() is on_receipt
+        delivery.stop()
+        await task
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_delivery_empties_a_channel_when_told_to(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: bool
+) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr(shell, "Connection", Collector)
+        Collector.opened, Collector.hellos = [], asyncio.Queue()
+        shelf = Shelf(Context("agent", "web", "host", tmp_path))
+        shelf.open([Cursor("web")])
+        for number in range(100):
+            shelf.put(batch("a", 4 * number))
+        core = SenderCore("agent/web", "instance", ("collector:1",))
+        delivery = shell.Delivery(core, shelf.reader("web"), shelf.context, Metrics().agent("web"))
+        delivery.stop(empty=empty)  # before there is a connection
+        await delivery.run()
+        assert shelf.cursors["web"] == (100 if empty else 0)
 
     run(scenario())

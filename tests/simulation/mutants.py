@@ -23,10 +23,11 @@ from qanat.delivery.receiver_messages import BatchReceived, HelloReceived, SendA
 from qanat.delivery.sender import SenderCore
 from qanat.delivery.sender_messages import SendOpen
 from qanat.delivery.state import Held, Phase
-from qanat.delivery.steps import Get, Multi, SinkOpen, SinkPublish
-from qanat.errors import OutcomeUnknownError
+from qanat.delivery.steps import Get, Multi, SinkClaim, SinkOpen, SinkPublish
+from qanat.errors import OutcomeUnknownError, RetryableError
+from qanat.testing.simulation.adopter import Adopter
 from qanat.testing.simulation.coordination import SimulatedStore
-from qanat.testing.simulation.disk import Disk
+from qanat.testing.simulation.disk import Tenant
 
 Steps = Generator[Any, Any, Any]
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -201,7 +202,7 @@ def ack_before_commit(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def commit_before_the_data_is_durable(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Disk, "sync", lambda self, length: None)
+    patch.setattr(Tenant, "sync", lambda self, length: None)
 
 
 @mutant
@@ -269,14 +270,14 @@ def first_hello_gets_the_next_epoch(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def appends_go_on_after_one_failed(patch: pytest.MonkeyPatch) -> None:
-    original = Disk.append
+    original = Tenant.append
 
-    def append(self: Disk, *stored: Any, **more: Any) -> str | None:
+    def append(self: Tenant, *stored: Any, **more: Any) -> str | None:
         refusal = original(self, *stored, **more)
         self.is_broken = False
         return refusal
 
-    patch.setattr(Disk, "append", append)
+    patch.setattr(Tenant, "append", append)
 
 
 @mutant
@@ -373,3 +374,100 @@ def torn_records_are_believed(patch: pytest.MonkeyPatch) -> None:
         "payload",
         lambda self, entry: self.file.read(entry.payload_at, entry.header.payload_bytes),
     )
+
+
+# Adoption.
+
+
+@mutant
+def adopter_does_not_fence_first(patch: pytest.MonkeyPatch) -> None:
+    adopters: set[str] = set()
+    create, original = Adopter.__init__, CommitLoop._recover_once
+
+    def init(self: Adopter, world: Any, disk: Any, prefix: str) -> None:
+        adopters.add(prefix)
+        create(self, world, disk, prefix)
+
+    def recover_once(self: CommitLoop) -> Steps:
+        if self._prefix not in adopters:
+            yield from original(self)
+            return
+        yield SinkClaim()
+        yield from _open_as_recorded(self)
+
+    patch.setattr(Adopter, "__init__", init)
+    patch.setattr(CommitLoop, "_recover_once", recover_once)
+
+
+def _open_as_recorded(loop: CommitLoop) -> Steps:
+    state = loop._state
+    paths = (documents.fence_path(state.sink), documents.commit_path(state.sink))
+    fence_node, record_node = yield Get(paths, fresh=True)
+    if fence_node is None:
+        raise RetryableError("nothing to adopt")
+    state.adopt(fence_node, record_node)
+    yield SinkOpen(state.record.token)
+    if state.record.token is not None:
+        yield SinkPublish(state.record.token)
+
+
+@mutant
+def recovery_claims_storage_after_it_has_read_the_record(patch: pytest.MonkeyPatch) -> None:
+    original = CommitLoop._recover_once
+
+    def recover_once(self: CommitLoop) -> Steps:
+        steps, result = original(self), None
+        while True:
+            try:
+                step = steps.send(result)
+            except StopIteration:
+                return
+            if isinstance(step, SinkOpen):
+                yield SinkClaim()
+            result = None if isinstance(step, SinkClaim) else (yield step)
+
+    patch.setattr(CommitLoop, "_recover_once", recover_once)
+
+
+@mutant
+def recovery_does_not_look_at_the_fence_after_its_claim(patch: pytest.MonkeyPatch) -> None:
+    def recover_once(self: CommitLoop) -> Steps:
+        state = self._state
+        fence, record = documents.fence_path(state.sink), documents.commit_path(state.sink)
+        (node,) = yield Get((fence,), fresh=True)
+        if node is None:
+            empty = documents.encode(documents.Record())
+            yield Multi((Create(fence, b""), Create(record, empty)))
+        else:
+            yield Multi((Set(fence, b"", node.version),))
+        yield SinkClaim()
+        yield from _open_as_recorded(self)
+
+    patch.setattr(CommitLoop, "_recover_once", recover_once)
+
+
+@mutant
+def adopter_goes_on_in_the_old_file(patch: pytest.MonkeyPatch) -> None:
+    original = Tenant.claim
+
+    def claim(self: Tenant) -> None:
+        original(self)
+        self.disk.is_uncopied = False
+
+    patch.setattr(Tenant, "claim", claim)
+
+
+@mutant
+def late_append_of_a_paused_owner_lands_in_the_copy(patch: pytest.MonkeyPatch) -> None:
+    original = Tenant.append
+
+    def append(self: Tenant, *stored: Any, **more: Any) -> str | None:
+        self._content = self.disk.content
+        return original(self, *stored, **more)
+
+    patch.setattr(Tenant, "append", append)
+
+
+@mutant
+def owner_undoes_and_publishes_what_was_adopted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Tenant, "is_lost", lambda self: False)

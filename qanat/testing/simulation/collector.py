@@ -9,9 +9,9 @@ from qanat.delivery import receiver_messages as r
 from qanat.delivery import sender_messages as s
 from qanat.delivery.receiver import ReceiverCore
 from qanat.delivery.state import Held
-from qanat.errors import RetryableError
+from qanat.errors import FencedError, RetryableError
 from qanat.testing.simulation.agent import WINDOW_EVENTS
-from qanat.testing.simulation.disk import Disk
+from qanat.testing.simulation.disk import Disk, Tenant
 from qanat.testing.simulation.kernel import Process
 from qanat.testing.simulation.network import Connection
 
@@ -28,9 +28,10 @@ BACKOFF_S_MAX = 3.0  # of virtual time; the core's own limit only makes schedule
 class Collector(Process):
     """One process of a sink."""
 
-    def __init__(self, world: World, disk: Disk, prefix: str) -> None:
+    def __init__(self, world: World, disk: Disk, prefix: str, *, adopts: bool = False) -> None:
         super().__init__(world.kernel, disk.name)
         self.disk = disk
+        self.tenant = Tenant(disk, by_force=adopts)
         self.connections: dict[int, Connection] = {}
         self.listens = True
         self.stopped = False
@@ -78,9 +79,12 @@ class Collector(Process):
                 self.kernel.note(self.name, command)
             case r.Stopped():
                 self.stopped = True
-                self._world.collector_stopped(self)
+                self._ended()
             case _:
                 self._say(command)
+
+    def _ended(self) -> None:
+        self._world.collector_stopped(self)
 
     def _say(self, command: r.Command) -> None:
         number: int = getattr(command, "connection")  # noqa: B009 - every one left has a connection
@@ -118,7 +122,7 @@ class Collector(Process):
         if event.corrupt:
             self.kernel.fail(f"{self.name} appends a corrupt batch of {event.stream}")
         is_gap = event.payload_bytes == 0
-        reason = self.disk.append(event.stream, event.start, event.end, is_gap=is_gap)
+        reason = self.tenant.append(event.stream, event.start, event.end, is_gap=is_gap)
         if reason is not None:
             self.kernel.faults["append_refused"] += 1
             self.soon(self.kernel.between(0.0, 0.05), self.handle, r.AppendFailed(reason))
@@ -151,17 +155,17 @@ class Collector(Process):
         try:
             match step:
                 case steps.SinkPrepare():
-                    result = self.disk.prepare()
+                    result = self.tenant.prepare(drain=step.drain)
                     self._cut = int(result)
                 case steps.SinkPublish():
-                    self.disk.publish(step.token)
+                    self.tenant.publish(step.token)
                 case steps.SinkDiscard():
-                    self.disk.discard(step.token)
+                    self.tenant.discard(step.token)
                 case steps.SinkClaim():
-                    self.disk.claim()
+                    self.tenant.claim()
                 case steps.SinkOpen():
-                    self.disk.open(step.token)
-        except RetryableError as failure:
+                    self.tenant.open(step.token)
+        except (RetryableError, FencedError) as failure:
             error = failure
         self.soon(self._disk_s(), done, result, error)
 
@@ -170,7 +174,7 @@ class Collector(Process):
             return
         error: Exception | None = None
         try:
-            self.disk.sync(cut)
+            self.tenant.sync(cut)
         except RetryableError as failure:
             error = failure
         self.hear(done, None, error)

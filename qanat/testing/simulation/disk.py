@@ -1,10 +1,11 @@
-"""A two-phase sink on a disk that loses what was not synced, tears what survives, and fills up."""
+"""A two-phase sink on a disk that loses what was not synced, tears what survives, and fills up; one process at a time has it,
+and another may take it by force, from one that only sleeps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from qanat.errors import RetryableError
+from qanat.errors import FencedError, RetryableError
 from qanat.testing.simulation.kernel import Kernel
 
 
@@ -19,65 +20,63 @@ class Stored:
     is_gap: bool = False  # its events are gone
 
 
-class Disk:
-    """One sink's file, as long as the events in it; it outlives its process.
+@dataclass(slots=True)
+class Content:
+    """One file, as long as the events in it. `synced`: of its `length`, what survives a power cut. `finished`: never to change.
 
-    `length`: written; `synced`: of that, what survives a power cut; `published`: what readers see. A token is a length.
+    Whoever has it open can write to it, whether or not it still has the sink's name.
     """
+
+    batches: list[Stored] = field(default_factory=list)
+    length: int = 0
+    synced: int = 0
+    finished: bool = False
+
+    def cut(self, length: int) -> None:
+        """To this length; the last batch may be torn."""
+        while self.batches and self.batches[-1].at > length:
+            last = self.batches.pop()
+            missing = last.at - length
+            if missing < last.end - last.start:
+                self.batches.append(Stored(length, last.stream, last.start, last.end - missing, last.is_gap))
+        self.length = length
+        self.synced = min(self.synced, length)
+
+    def copy(self, length: int) -> Content:
+        """Its beginning in a new file, durable."""
+        made = Content(list(self.batches), self.length, length)
+        made.cut(length)
+        return made
+
+
+class Disk:
+    """What outlives the processes of one sink. `content`: the file that has the sink's name; `published`: what readers see."""
 
     def __init__(self, kernel: Kernel, name: str) -> None:
         self.kernel = kernel
         self.name = name
-        self.batches: list[Stored] = []
-        self.length = 0
-        self.synced = 0
+        self.content = Content()
+        self.tenant: Tenant | None = None
+        self.is_uncopied = False  # somebody who may live has the file open
         self.published = 0
         self.committed = 0  # by the ledger: what a commit record in the store vouches for
         self.is_full = False
-        self.is_broken = False  # an append failed: nothing is taken before a discard
         self.fail_next: dict[str, int] = {}
 
-    def append(self, stream: str, start: int, end: int, *, is_gap: bool = False) -> str | None:
-        """None, or why not; after a failure everything is refused (the shell's duty to the receiver core)."""
-        if self.is_full and not self.is_broken:
-            self.is_broken = True
-        if self.is_broken:
-            return "the disk is full"
-        self.length += end - start
-        self.batches.append(Stored(self.length, stream, start, end, is_gap))
-        return None
+    @property
+    def batches(self) -> list[Stored]:
+        """What is in the file."""
+        return self.content.batches
 
-    def prepare(self) -> bytes:
-        """The token of all that was appended."""
-        if self.is_broken:
-            raise RetryableError("an append failed, discard first")
-        self._maybe_fail("prepare")
-        return b"%d" % self.length
+    @property
+    def length(self) -> int:
+        """Of the file."""
+        return self.content.length
 
-    def sync(self, length: int) -> None:
-        """Make this much durable, and not a byte more."""
-        self._maybe_fail("sync")
-        self.synced = max(self.synced, min(length, self.length))
-
-    def publish(self, token: bytes) -> None:
-        """Make it visible."""
-        self._maybe_fail("publish")
-        if int(token) > self.committed:
-            self.kernel.fail(f"{self.name} publishes {int(token)}, committed is {self.committed}")
-        self.published = max(self.published, int(token))
-
-    def discard(self, token: bytes | None) -> None:
-        """Undo what is beyond the token."""
-        self._maybe_fail("discard")
-        self._return_to(token)
-
-    def claim(self) -> None:
-        """One process at a time has it: the directory is locked."""
-
-    def open(self, token: bytes | None) -> None:
-        """Recover."""
-        self._maybe_fail("open")
-        self._return_to(token)
+    @property
+    def synced(self) -> int:
+        """Of that, what survives a power cut."""
+        return self.content.synced
 
     def lose_power(self) -> None:
         """Some of what was not synced survives, the last of it torn."""
@@ -87,30 +86,124 @@ class Disk:
         """Cut the file; whatever record is committed must still be covered."""
         if length < self.committed:
             self.kernel.fail(f"{self.name} loses committed data: cut to {length}, committed {self.committed}")
-        while self.batches and self.batches[-1].at > length:
-            last = self.batches.pop()
-            missing = last.at - length
-            if missing < last.end - last.start:  # torn
-                self.batches.append(Stored(length, last.stream, last.start, last.end - missing, last.is_gap))
-        self.length = length
-        self.synced = min(self.synced, length)
+        self.content.cut(length)
 
     def heal(self) -> None:
         """No more trouble."""
         self.is_full = False
         self.fail_next.clear()
 
-    def _return_to(self, token: bytes | None) -> None:
-        length = 0 if token is None else int(token)
-        if length > self.length:
-            self.kernel.fail(f"{self.name} has {self.length}, less than the {length} of its record")
-        self.truncate(length)
-        self.synced = length
-        self.is_broken = False
-
-    def _maybe_fail(self, operation: str) -> None:
+    def maybe_fail(self, operation: str) -> None:
+        """Raises RetryableError when it is this operation's turn."""
         left = self.fail_next.get(operation, 0)
         if left:
             self.fail_next[operation] = left - 1
             self.kernel.fault(f"{operation}_failure", self.name)
             raise RetryableError(f"{operation} failed on purpose")
+
+
+class Tenant:
+    """One process's hold of a sink's disk. A token is a length."""
+
+    def __init__(self, disk: Disk, *, by_force: bool = False) -> None:
+        self.disk = disk
+        self.alive = True
+        self._by_force = by_force
+        self._content = Content()  # what it has open
+        self.is_broken = False  # an append failed: nothing is taken before a discard
+        self._is_draining = False
+
+    def append(self, stream: str, start: int, end: int, *, is_gap: bool = False) -> str | None:
+        """None, or why not; after a failure everything is refused (the shell's duty to the receiver core)."""
+        if self.disk.is_full and not self.is_broken:
+            self.is_broken = True
+        if self.is_broken:
+            return "the disk is full"
+        content = self._content
+        if content.finished:
+            self.disk.kernel.fail(f"{self.disk.name}: {stream} is appended to a file that readers have")
+        content.length += end - start
+        content.batches.append(Stored(content.length, stream, start, end, is_gap))
+        return None
+
+    def prepare(self, *, drain: bool) -> bytes:
+        """The token of all that was appended."""
+        if self.is_broken:
+            raise RetryableError("an append failed, discard first")
+        self.disk.maybe_fail("prepare")
+        self._is_draining = drain
+        return b"%d" % self._content.length
+
+    def sync(self, length: int) -> None:
+        """Make this much durable, and not a byte more."""
+        self.disk.maybe_fail("sync")
+        self._content.synced = max(self._content.synced, min(length, self._content.length))
+
+    def publish(self, token: bytes) -> None:
+        """Make it visible; after the last commit of a life, the file is finished."""
+        self.is_broken |= self.is_lost()
+        self._require()
+        disk = self.disk
+        disk.maybe_fail("publish")
+        if int(token) > disk.committed:
+            disk.kernel.fail(f"{disk.name} publishes {int(token)}, committed is {disk.committed}")
+        disk.published = max(disk.published, int(token))
+        if self._is_draining and int(token) == disk.length:
+            disk.content.finished = True
+
+    def discard(self, token: bytes | None) -> None:
+        """Undo what is beyond the token."""
+        if self.is_lost():
+            raise FencedError("another process has the disk")
+        self.disk.maybe_fail("discard")
+        self._return_to(token)
+
+    def claim(self) -> None:
+        """The disk is locked as long as its tenant lives, be it asleep."""
+        other = self.disk.tenant
+        if other is not None and other is not self and other.alive and not self._by_force:
+            raise RetryableError("the disk is locked")
+        self.disk.tenant = self
+        self.disk.is_uncopied |= self._by_force
+
+    def open(self, token: bytes | None) -> None:
+        """Recover; in a copy if somebody else may write to the file."""
+        self._require()
+        self.disk.maybe_fail("open")
+        if self.disk.is_uncopied or self.disk.content.finished:
+            self._check(token)
+            self.disk.content = self.disk.content.copy(_length(token))
+            self.disk.is_uncopied = False
+        self._content = self.disk.content
+        self._return_to(token)
+
+    def ends(self, *, power: bool = False) -> None:
+        """Its process does, perhaps with the machine: what of its writes the file has not synced is lost then."""
+        self.alive = False
+        if power and self._content is self.disk.content:
+            self.disk.lose_power()
+
+    def is_lost(self) -> bool:
+        """Whether another process has claimed the disk."""
+        return self.disk.tenant is not self
+
+    def _require(self) -> None:
+        if self.is_lost():
+            raise RetryableError("another process has the disk")
+
+    def _check(self, token: bytes | None) -> None:
+        disk = self.disk
+        if _length(token) > disk.length:
+            disk.kernel.fail(f"{disk.name} has {disk.length}, less than the {_length(token)} of its record")
+        if _length(token) < disk.committed:
+            disk.kernel.fail(f"{disk.name} is opened with {_length(token)}, committed is {disk.committed}")
+
+    def _return_to(self, token: bytes | None) -> None:
+        self._check(token)
+        self.disk.truncate(_length(token))
+        self.disk.content.synced = _length(token)
+        self.is_broken = False
+
+
+def _length(token: bytes | None) -> int:
+    return 0 if token is None else int(token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qanat.delivery import sender_messages as s
+from qanat.testing.simulation.adopter import Adopter
 from qanat.testing.simulation.agent import Agent
 from qanat.testing.simulation.channels import ChannelHost
 from qanat.testing.simulation.collector import Collector
@@ -13,6 +14,7 @@ from qanat.testing.simulation.world import World
 
 P_HANDOVERS = 0.12  # of the schedules are about handovers
 P_LATE_COMMITS = 0.12
+P_ADOPTIONS = 0.1
 P_LOGS = 0.3  # of those that have a write-ahead log
 
 
@@ -26,6 +28,7 @@ class Faults:
             self._crash_collector,
             self._pause_collector,
             self._stop_collector,
+            self._adopt,
             self._crash_agent,
             self._pause_agent,
             self._second_agent,
@@ -46,6 +49,8 @@ class Faults:
             self._draw_handovers()
         elif theme < P_HANDOVERS + P_LATE_COMMITS:
             self._draw_late_commits()
+        elif theme < P_HANDOVERS + P_LATE_COMMITS + P_ADOPTIONS:
+            self._draw_adoptions()
         elif self._has_log() and chance.random() < P_LOGS:
             self._kinds = [self._crash_agent, self._crash_agent, self._log_fails, self._break_connection]
             self._interval_s = 0.15
@@ -70,6 +75,12 @@ class Faults:
         self._kinds = [self._crash_collector, self._crash_collector, self._disk_full]
         self._interval_s = 0.2
         self._world.store.p_ghost = 0.4
+
+    def _draw_adoptions(self) -> None:
+        """Collectors that sleep or die while others live the rest of their lives, and sleep over it themselves."""
+        self._kinds = [self._pause_collector, self._adopt, self._adopt, self._crash_collector]
+        self._interval_s = 0.15
+        self._world.store.p_slow = 0.2
 
     def _draw_rates(self) -> None:
         """Faults of single messages and requests."""
@@ -121,6 +132,27 @@ class Faults:
         if collector is not None and collector.listens:
             self._kernel.fault("collector_stop", collector.name)
             self._world.stop_collector(collector)
+
+    def _adopt(self) -> None:
+        """Whatever became of its process: it may be dead, or asleep, or only out of reach."""
+        name = self._kernel.random.choice(list(self._world.disks))
+        self._kernel.fault("adoption", name)
+        adopter = self._world.adopt(name)
+        if self._kernel.chance(0.3):
+            self._kernel.after(self._kernel.between(0.0, 0.2), self._pause_adopter, adopter)
+        if self._kernel.chance(0.2):
+            self._kernel.after(self._kernel.between(0.0, 0.5), self._crash_adopter, adopter)
+
+    def _pause_adopter(self, adopter: Adopter) -> None:
+        if adopter.alive and not self._world.healing:
+            self._kernel.fault("adopter_pause", adopter.name)
+            adopter.pause()
+            self._kernel.after(self._kernel.between(0.1, 2.0), adopter.wake)
+
+    def _crash_adopter(self, adopter: Adopter) -> None:
+        if adopter.alive:
+            self._kernel.fault("adopter_crash", adopter.name)
+            self._world.adopter_ended(adopter)
 
     def _crash_agent(self) -> None:
         agent = self._agent()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qanat.component import Full
 from qanat.delivery import receiver_messages as r
 from qanat.errors import RetryableError
+from qanat.testing.simulation.adopter import Adopter
 from qanat.testing.simulation.agent import Agent
 from qanat.testing.simulation.channels import ChannelAgent, ChannelHost
 from qanat.testing.simulation.collector import Collector
@@ -35,6 +36,7 @@ class World:
         self.hosts: dict[str, Host] = {}
         self.chains: dict[str, tuple[str, ...]] = {}
         self.collectors: dict[str, Collector] = {}
+        self.adopters: list[Adopter] = []  # the living
         self.agents: list[Agent] = []  # the living
         self.instances: dict[str, Agent] = {}  # all that ever lived
         self._started = 0
@@ -179,9 +181,7 @@ class World:
 
     def crash_collector(self, collector: Collector, *, power: bool) -> None:
         """SIGKILL, or with the machine's power; what it asked the store for may still happen."""
-        self._end_collector(collector)
-        if power:
-            self.disks[collector.name].lose_power()
+        self._end_collector(collector, power=power)
         self.kernel.after(self.kernel.between(0.05, 1.5), self.start_collector, collector.name)
 
     def stop_collector(self, collector: Collector) -> None:
@@ -194,11 +194,26 @@ class World:
         self._end_collector(collector)
         self.kernel.after(self.kernel.between(0.05, 1.5), self.start_collector, collector.name)
 
-    def _end_collector(self, collector: Collector) -> None:
+    def _end_collector(self, collector: Collector, *, power: bool = False) -> None:
         collector.alive = False
+        collector.tenant.ends(power=power)
         del self.collectors[collector.name]
         for connection in collector.connections.values():
             connection.collector_closes()
+
+    def adopt(self, name: str) -> Adopter:
+        """Somebody takes this sink's process for dead."""
+        self._started += 1
+        adopter = Adopter(self, self.disks[name], f"p{self._started}")
+        self.adopters.append(adopter)
+        return adopter
+
+    def adopter_ended(self, adopter: Adopter) -> None:
+        """By itself, or it was killed."""
+        if adopter.alive:
+            adopter.alive = False
+            adopter.tenant.ends()
+            self.adopters.remove(adopter)
 
     def cut(self, host: str, collector: str, *, up: bool, down: bool, seconds: float) -> None:
         """A partition, in one direction or both; the agent notices when it lasts, the collector perhaps before."""
@@ -237,7 +252,7 @@ class World:
         for agent in list(self.agents):
             agent.p_crash_between_commands = 0.0
             agent.wake()
-        for collector in list(self.collectors.values()):
+        for collector in [*self.collectors.values(), *self.adopters]:
             collector.wake()
         for name in self.disks:
             self.kernel.after(0.5, self.start_collector, name)
@@ -254,5 +269,6 @@ class World:
             if len(self.agents_of(name)) != 1
         ]
         missing += [line for collector in self.collectors.values() for line in collector.unforgotten()]
+        missing += [f"{adopter.name} has not ended" for adopter in self.adopters]
         missing += [f"{name} is not up" for name in self.disks if name not in self.collectors]
         return missing

@@ -20,6 +20,7 @@ from qanat.flow.model import Call, SinkExpression
 
 SOURCES = "qanat.sources"
 CHANNELS = "qanat.channels"
+DECORATORS = "qanat.decorators"
 SINKS = "qanat.sinks"
 AGENT_SINKS = "qanat.agent_sinks"
 COLLECTOR_SOURCES = "qanat.collector_sources"

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 import click
 
-from qanat import registry
+from qanat.check import installed_names, takes_roll
 from qanat.errors import ConfigError, QanatError, RetryableError
 from qanat.flow import tiers
+from qanat.flow.flume import translate_flow
 from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
 from qanat.flow.units import DURATION_NS, parse_number
@@ -95,19 +96,14 @@ def _checked_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
 
 
 def read_tiers(flow_file: Path) -> tiers.Tiers:
-    """The file's logical nodes by tier. Raises ConfigError with every fault."""
+    """The file's logical nodes by tier, without Flume OG's forms. Raises ConfigError with every fault."""
     try:
         text = flow_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"flow file {flow_file} can't be read: {error}") from error
-    names = tiers.Names(
-        registry.names(registry.SOURCES),
-        registry.names(registry.SINKS),
-        registry.names(registry.AGENT_SINKS),
-        registry.names(registry.COLLECTOR_SOURCES),
-        registry.names(registry.CHANNELS),
-    )
-    return tiers.split(in_child(parse, text, str(flow_file)), names)
+    flow = in_child(parse, text, str(flow_file))
+    tiers.refuse_selectors(flow)
+    return tiers.split(translate_flow(flow, takes_roll), installed_names())
 
 
 def chosen(

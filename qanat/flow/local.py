@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from qanat.errors import ConfigError
-from qanat.flow.model import Call, Flow, Integer, LogicalNode, SinkExpression, Text
+from qanat.flow.model import DEFAULT_FLOW, Call, Flow, Integer, LogicalNode, SinkExpression, Text
 from qanat.flow.sinks import with_calls
 from qanat.flow.tiers import Tiers
 
@@ -30,15 +30,16 @@ def localise(tiers: Tiers, ports: Iterator[int]) -> LocalFlows:
     Raises ConfigError when an automatic chain has no collector to mean.
     """
     collectors = [_with_port(node, ports) for node in tiers.collectors]
-    chain = tuple(
-        Text(f"{LOOPBACK}:{_port(node)}")
-        for node, original in zip(collectors, tiers.collectors, strict=True)
-        if original.source.name == "autoCollectorSource"
-    )
-    agents = [_with_chain(node, chain) for node in tiers.agents]
+    chains: dict[str, list[Text]] = {}
+    for node, original in zip(collectors, tiers.collectors, strict=True):
+        if original.source.name == "autoCollectorSource":
+            chains.setdefault(node.flow, []).append(Text(f"{LOOPBACK}:{_port(node)}"))
+    agents = [_with_chain(node, tuple(chains.get(node.flow, ()))) for node in tiers.agents]
     for node in tiers.direct:
         port = Integer(next(ports))
-        collectors.append(replace(node, source=Call("collectorSource", (port, Text(LOOPBACK))), channel=None))
+        collectors.append(
+            replace(node, sources=(Call("collectorSource", (port, Text(LOOPBACK))),), channel=None)
+        )
         agents.append(replace(node, sink=Call("agentE2ESink", (Text(LOOPBACK), port))))
     return LocalFlows(Flow(tuple(agents)), Flow(tuple(collectors)))
 
@@ -46,7 +47,7 @@ def localise(tiers: Tiers, ports: Iterator[int]) -> LocalFlows:
 def _with_port(node: LogicalNode, ports: Iterator[int]) -> LogicalNode:
     if node.source.name != "autoCollectorSource":
         return node
-    return replace(node, source=Call("collectorSource", (Integer(next(ports)), Text(LOOPBACK))))
+    return replace(node, sources=(Call("collectorSource", (Integer(next(ports)), Text(LOOPBACK))),))
 
 
 def _port(node: LogicalNode) -> int:
@@ -63,8 +64,9 @@ def _with_chain(node: LogicalNode, chain: tuple[Text, ...]) -> LogicalNode:
         if automatic is None:
             return call
         if not chain:
+            where = "the file" if node.flow == DEFAULT_FLOW else f'the flow "{node.flow}"'
             raise ConfigError(
-                f"{call.place}: {node.name} delivers to {call.name}, and the file has no collector for it; add one: "
+                f"{call.place}: {node.name} delivers to {call.name}, and {where} has no collector for it; add one: "
                 'coll : autoCollectorSource | file("/data/", "events-") ;'
             )
         return replace(call, name=f"agent{automatic[1]}Chain", positional=chain)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from qanat.errors import Place
+from qanat.flow.selectors import Selector
 from qanat.flow.units import DURATION_NS, SIZE_BYTES
 
 
@@ -133,18 +134,69 @@ class Failover:
     place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
 
 
-SinkExpression: TypeAlias = Call | FanOut | Failover
+@dataclass(frozen=True, slots=True)
+class Decorated:
+    """`d1 d2 sink`: what happens to events on the way, in the order of their way. `sink` is not itself decorated."""
+
+    decorators: tuple[Call, ...]
+    sink: SinkExpression
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """`roll(...) { sink }` or `collector(...) { sink }`; `roll` is what stands before the brace."""
+
+    roll: Call
+    sink: SinkExpression
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`"value" => sink`: the destination of the events for which a switch finds this value."""
+
+    value: Text
+    branch: Branch
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """`switch("%{x}") { "v" => a, else => b }`: every event goes to the case of its value, or `otherwise`, or nowhere."""
+
+    on: Text
+    cases: tuple[Case, ...]
+    otherwise: Branch | None = None
+    place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+
+SinkExpression: TypeAlias = Call | FanOut | Failover | Decorated | Rolled | Switch
+
+# The flow of the statements that stand in no `flow NAME { ... }`, as Flume OG called it.
+DEFAULT_FLOW = "default-flow"
 
 
 @dataclass(frozen=True, slots=True)
 class LogicalNode:
-    """`name : source | channel | sink ;` where the channel may be missing."""
+    """`name @ selector : source | channel | sink ;` where selector and channel may be missing.
+
+    Several `sources` are a fan-in. `flow`: automatic chains stay within it.
+    """
 
     name: str
-    source: Call
+    sources: tuple[Call, ...]
     sink: SinkExpression
     channel: Call | None = None
+    selector: Selector | None = None
+    flow: str = DEFAULT_FLOW
     place: SourcePlace = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def source(self) -> Call:
+        """The only source. Raises ValueError when there are several: nobody may run one of them and forget the others."""
+        if len(self.sources) != 1:
+            raise ValueError(f"{self.name} has {len(self.sources)} sources, not one")
+        return self.sources[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,70 +1,63 @@
 """From text to model, with every fault of the text reported at once. [pure]
 
-Tokens are fed one statement at a time to lark's LALR parser. After a fault the rest of the statement, up to
-its `;`, is skipped and parsing goes on. The grammar is loaded on first use.
+Tokens are fed to lark's LALR parser one entry at a time: a statement up to its `;`, or the head of a group up to its `{`.
+After a fault the rest of the entry is skipped and parsing goes on.
 """
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterator
-from importlib import resources
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qanat.flow.build import Builder, TextPlaces
-from qanat.flow.faults import Faults
+from qanat.flow.build import GroupHead
+from qanat.flow.expected import fault_at, fault_at_end
+from qanat.flow.faults import Faults, did_you_mean
+from qanat.flow.grammar import lark, refusal
 from qanat.flow.model import Call, Flow, LogicalNode
+from qanat.flow.tokens import BROKEN, Source, Token, tokens
 
 if TYPE_CHECKING:
-    from lark import Lark, Token, Tree
     from lark.parsers.lalr_interactive_parser import InteractiveParser
 
-# The type of a stretch that no terminal matches; never a terminal of the grammar.
-_BROKEN = "BROKEN"
-_REST_OF_WORD = re.compile(r"[^\s;\"]*")
+# Brackets within brackets in one statement: deeper than any sensible flow, far from Python's recursion limit, which
+# whoever walks over the model would meet.
+NESTING_MAX = 50
 
-_READABLE = {
-    "NAME": "a name",
-    "STRING": "a string",
-    "NUMBER": "a number",
-    "TRUE": "true",
-    "FALSE": "false",
-    "COLON": '":"',
-    "SEMICOLON": '";"',
-    "VBAR": '"|"',
-    "LPAR": '"("',
-    "RPAR": '")"',
-    "LSQB": '"["',
-    "RSQB": '"]"',
-    "COMMA": '","',
-    "EQUAL": '"="',
-    "LESSTHAN": '"<"',
-    "MORETHAN": '">"',
-    "QMARK": '"?"',
-    "$END": "the end",
-}
-_VALUE_STARTS = {"NAME", "STRING", "NUMBER", "TRUE", "FALSE", "LSQB"}
+FLOW = "flow"
+_OPENING = {"LPAR", "LSQB", "LBRACE", "LESSTHAN"}
+_CLOSING = {"RPAR", "RSQB", "RBRACE", "MORETHAN"}
 
 
 def parse(text: str, path: str = "<flow>") -> Flow:
     """The flow that `text` describes; `path` is what faults call it.
 
-    Raises ConfigError with all faults, each as `path:line:column: message` and an excerpt.
+    Raises FlowError with all faults, each as `path:line:column: message` and an excerpt.
     """
-    reader = _Reader(text, path)
-    nodes = [reader.builder.logical_node(tree) for tree in reader.trees("statement")]
-    _refuse_duplicates(nodes, reader.faults)
-    reader.faults.raise_if_any()
+    faults = Faults()
+    flow = parse_into(faults, text, path)
+    faults.raise_if_any()
+    return flow
+
+
+def parse_into(faults: Faults, text: str, path: str = "<flow>") -> Flow:
+    """The statements without syntax errors; faults are added to `faults`."""
+    nodes = list(_Reader(Source(text, path, faults)).nodes())
+    _refuse_duplicates(nodes, faults)
     return Flow(tuple(nodes), path)
 
 
 def parse_component(text: str, path: str = "<component>") -> Call:
-    """A single component such as `tail("x")`. Raises ConfigError with all faults."""
-    reader = _Reader(text, path)
-    calls = [reader.builder.call(tree.children[0]) for tree in reader.trees("component")]
-    reader.faults.raise_if_any()
-    return calls[0]
+    """A single component such as `tail("x")`. Raises FlowError with all faults."""
+    source = Source(text, path)
+    entry = _Entry("component")
+    for token in tokens(source):
+        if not entry.feed(token):
+            break
+    call = entry.finish(source)
+    source.faults.raise_if_any()
+    assert isinstance(call, Call)
+    return call
 
 
 def _refuse_duplicates(nodes: list[LogicalNode], faults: Faults) -> None:
@@ -79,116 +72,165 @@ def _refuse_duplicates(nodes: list[LogicalNode], faults: Faults) -> None:
             )
 
 
-@functools.cache
-def _lark() -> Lark:
-    from lark import Lark
+class _Entry:
+    """A statement or the head of a group, as far as it was read."""
 
-    grammar = resources.files("qanat.flow").joinpath("grammar.lark").read_text(encoding="utf-8")
-    return Lark(
-        grammar, parser="lalr", lexer="basic", start=["statement", "component"], propagate_positions=True
-    )
+    def __init__(self, start: str = "entry") -> None:
+        self._parser: InteractiveParser = lark().parse_interactive(start=start)
+        self._refusal = refusal()
+        self.is_faulty = False
+        self.fed: list[Token] = []
+        self.depth = 0
+
+    def feed(self, token: Token) -> bool:
+        """False, after recording why, when `token` does not fit."""
+        if token.type == BROKEN:
+            token.fault(token.text)
+            self.is_faulty = True
+            return False
+        try:
+            self._parser.feed_token(token)  # type: ignore[arg-type]  # it looks at the type of a token only
+        except self._refusal:
+            if _is_misspelt_flow(self, token):
+                self.fed[0].fault(
+                    f'found "{self.fed[0].text} {token.text}"{did_you_mean(self.fed[0].text, [FLOW])}'
+                )
+            else:
+                token.fault(_let(self.fed, token) or fault_at(self._parser, token))
+            self.is_faulty = True
+            return False
+        self.fed.append(token)
+        return self._is_shallow(token)
+
+    def _is_shallow(self, token: Token) -> bool:
+        if token.type in _OPENING:
+            self.depth += 1
+        elif token.type in _CLOSING:
+            self.depth -= 1
+        if self.depth > NESTING_MAX:
+            token.fault(f"brackets are nested deeper than {NESTING_MAX} levels")
+            self.is_faulty = True
+        return not self.is_faulty
+
+    def finish(self, source: Source) -> Any:
+        """What was read; None, after recording why, when something is missing."""
+        if self.is_faulty:
+            return None
+        try:
+            return self._parser.feed_eof()  # type: ignore[no-untyped-call]
+        except self._refusal:
+            end = source.place(len(source.text.rstrip()))
+            source.faults.add(end, fault_at_end(self._parser))
+            return None
+
+    def is_group_head(self) -> bool:
+        return len(self.fed) == 3 and self.fed[0].type == "FLOW" and self.fed[2].type == "LBRACE"
 
 
 class _Reader:
     """One pass over one text."""
 
-    def __init__(self, text: str, path: str) -> None:
-        self._text = text
-        self.faults = Faults()
-        self._places = TextPlaces(text, path)
-        self.builder = Builder(self._places, self.faults)
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._group: GroupHead | None = None
+        self._entry: _Entry | None = None
+        self._skipped_depth = 0
 
-    def trees(self, start: str) -> Iterator[Tree[Any]]:
-        """The parse tree of every well-formed `start`; faults of the others are recorded.
-
-        Statements end at their `;`, a component at the end of the text.
-        """
-        statements = start == "statement"
-        parser = _lark().parse_interactive(start=start)
-        fed, skipping = 0, False
-        for token in self._tokens():
-            skipping = skipping or not self._feed(parser, token)
-            fed += 1
-            if statements and token.type == "SEMICOLON":
-                if not skipping:
-                    yield parser.feed_eof()  # type: ignore[no-untyped-call]
-                parser = _lark().parse_interactive(start=start)
-                fed, skipping = 0, False
-        if not skipping and not (statements and fed == 0):
-            yield from self._finish(parser)
-
-    def _feed(self, parser: InteractiveParser, token: Token) -> bool:
-        """False, after recording why, when `token` does not fit."""
-        from lark.exceptions import UnexpectedToken
-
-        place = self._places.at(token.start_pos or 0)
-        if token.type == _BROKEN:
-            self.faults.add(place, str(token))
-            return False
-        try:
-            parser.feed_token(token)
-        except UnexpectedToken:
-            self.faults.add(place, f"found {_shown(token)}, expected {_alternatives(parser)}")
-            return False
-        return True
-
-    def _finish(self, parser: InteractiveParser) -> Iterator[Tree[Any]]:
-        from lark.exceptions import UnexpectedToken
-
-        try:
-            yield parser.feed_eof()  # type: ignore[no-untyped-call]
-        except UnexpectedToken:
-            end = self._places.at(len(self._text.rstrip()))
-            self.faults.add(end, f"the text ends too early, expected {_alternatives(parser)}")
-
-    def _tokens(self) -> Iterator[Token]:
-        """Tokens, positioned in the whole text; what is none becomes a BROKEN token whose text says why."""
-        from lark import Token
-        from lark.exceptions import UnexpectedCharacters
-
-        start = 0
-        while start < len(self._text):
-            try:
-                for token in _lark().lex(self._text[start:]):
-                    token.start_pos = (token.start_pos or 0) + start
-                    yield token
+    def nodes(self) -> Iterator[LogicalNode]:
+        """Every statement without syntax errors."""
+        for token in tokens(self._source):
+            if self._entry is None and self._source.faults.are_too_many:
                 return
-            except UnexpectedCharacters as error:
-                offset = start + (error.pos_in_stream or 0)
-                yield Token(_BROKEN, _why_no_token(self._text, offset), start_pos=offset)
-                start = self._resume(offset)
+            yield from self._take(token)
+        if self._entry is not None:
+            self._entry.finish(self._source)
+        if self._group is not None:
+            self._source.faults.add(self._group.place, f'the flow "{self._group.name}" is not closed with }}')
 
-    def _resume(self, offset: int) -> int:
-        """Where tokens may start again: an open comment takes everything, an open string its line."""
-        if self._text.startswith("/*", offset):
-            return len(self._text)
-        if self._text[offset] != '"':
-            return _REST_OF_WORD.match(self._text, offset + 1).end()  # type: ignore[union-attr]
-        line_end = self._text.find("\n", offset)
-        line_end = len(self._text) if line_end < 0 else line_end
-        # The quote that was forgotten most likely belongs before the `;` that ends the line.
-        semicolon = self._text.rfind(";", offset, line_end)
-        return semicolon if semicolon >= 0 else line_end
+    def _take(self, token: Token) -> Iterator[LogicalNode]:
+        if self._entry is None and token.type == "RBRACE":
+            self._close_group(token)
+            return
+        if self._entry is None:
+            self._entry = _Entry()
+            self._skipped_depth = 0
+        elif self._entry.is_faulty:
+            self._skip(token)
+            return
+        elif _starts_statement(self._entry, token):
+            name = self._entry.fed[-1]
+            name.fault(
+                f'found a new statement, "{name.text} {token.text}", expected ";" to end the one before it'
+            )
+            self._entry = _Entry()
+            self._entry.feed(name)
+        if not self._entry.feed(token):
+            self._recover(token)
+        elif token.type == "SEMICOLON" or (token.type == "LBRACE" and self._entry.is_group_head()):
+            yield from self._finish()
+
+    def _finish(self) -> Iterator[LogicalNode]:
+        assert self._entry is not None
+        found = self._entry.finish(self._source)
+        self._entry = None
+        if isinstance(found, LogicalNode):
+            yield found if self._group is None else replace(found, flow=self._group.name)
+        elif isinstance(found, GroupHead):
+            if self._group is not None:
+                self._source.faults.add(
+                    found.place,
+                    f'a flow within the flow "{self._group.name}", which begins at line {self._group.place.line}; '
+                    "close that with } first",
+                )
+            self._group = found
+
+    def _close_group(self, token: Token) -> None:
+        if self._group is None:
+            token.fault('found "}", and there is no flow NAME { that it could close')
+        self._group = None
+
+    def _recover(self, token: Token) -> None:
+        assert self._entry is not None
+        if _is_misspelt_flow(self._entry, token):
+            word = self._entry.fed[0]
+            self._entry = _Entry()
+            self._entry.feed(Token("FLOW", word.text, word.start, word.source))
+            self._entry.feed(token)
+            return
+        self._skipped_depth = self._entry.depth
+        self._skip(token)
+
+    def _skip(self, token: Token) -> None:
+        """To the end of a faulty entry: its `;`, or the brace that closes the group."""
+        if token.type == "SEMICOLON":
+            self._entry = None
+        elif token.type == "LBRACE":
+            self._skipped_depth += 1
+        elif token.type == "RBRACE":
+            self._skipped_depth -= 1
+            if self._skipped_depth < 0 and self._group is not None:
+                self._entry, self._group = None, None
 
 
-def _shown(token: Token) -> str:
-    text = token if len(token) <= 40 else f"{token[:37]}..."
-    return str(text) if token.type == "STRING" else f'"{text}"'
+def _starts_statement(entry: _Entry, token: Token) -> bool:
+    """A `;` was forgotten: `name :` begins a line, where a name was still taken for a part of the sink before it."""
+    if token.type not in ("COLON", "AT") or entry.depth > 0 or len(entry.fed) < 2:
+        return False
+    before, name = entry.fed[-2:]
+    return name.type == "NAME" and name.place.line > before.place.line
 
 
-def _alternatives(parser: InteractiveParser) -> str:
-    accepted: set[str] = parser.accepts()  # type: ignore[no-untyped-call]
-    names = ["a value"] if accepted >= _VALUE_STARTS else []
-    rest = accepted - _VALUE_STARTS if names else accepted
-    names += sorted(_READABLE.get(name, name) for name in rest)
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+def _is_misspelt_flow(entry: _Entry, token: Token) -> bool:
+    """Two names begin an entry, and the first is nearly `flow`."""
+    is_head = token.type == "NAME" and len(entry.fed) == 1 and entry.fed[0].type == "NAME"
+    return is_head and did_you_mean(entry.fed[0].text, [FLOW]) != ""
 
 
-def _why_no_token(text: str, offset: int) -> str:
-    if text[offset] == '"':
-        return 'this string has no closing " on its line; a line end in a string is written \\n'
-    if text.startswith("/*", offset):
-        return "this comment is not closed with */"
-    if text[offset] in "'\u201c\u201d\u2018\u2019":
-        return f'found {text[offset]}; strings are written in straight double quotes, "like this"'
-    return f"unexpected character {text[offset]!r}"
+def _let(fed: list[Token], token: Token) -> str:
+    """`let x := sink in ...` was in Flume OG before 0.9.4."""
+    if token.type == "COLON" and len(fed) > 1 and fed[-2].text == "let":
+        return (
+            "let is not in the language, as it was not in Flume OG since 0.9.4: write the sink in each place where it "
+            "is used"
+        )
+    return ""

@@ -1,11 +1,16 @@
-"""From model to text that parses to an equal model. [pure]"""
+"""From model to text that parses to an equal model, in one form for each. [pure]"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
+
 from qanat.flow.model import (
+    DEFAULT_FLOW,
     Boolean,
     Branch,
     Call,
+    Decorated,
     Duration,
     Failover,
     FanOut,
@@ -14,8 +19,10 @@ from qanat.flow.model import (
     Items,
     LogicalNode,
     Real,
+    Rolled,
     SinkExpression,
     Size,
+    Switch,
     Text,
     Value,
 )
@@ -25,16 +32,34 @@ from qanat.flow.strings import quote
 
 def print_flow(flow: Flow) -> str:
     """One statement a line, each ended by a line end."""
-    return "".join(f"{print_node(node)}\n" for node in flow.nodes)
+    return "".join(f"{line}\n" for line in _lines(flow))
+
+
+def _lines(flow: Flow) -> Iterator[str]:
+    for name, nodes in groupby(flow.nodes, lambda node: node.flow):
+        if name == DEFAULT_FLOW:
+            yield from map(print_node, nodes)
+        else:
+            yield f"flow {name} {{"
+            yield from (f"  {print_node(node)}" for node in nodes)
+            yield "}"
 
 
 def print_node(node: LogicalNode) -> str:
-    before = [node.source] if node.channel is None else [node.source, node.channel]
-    return f"{node.name} : {' | '.join([*map(print_value, before), print_sink(node.sink)])} ;"
+    """The statement; which flow it belongs to is not part of it."""
+    parts = [print_sources(node.sources), *([] if node.channel is None else [print_value(node.channel)])]
+    head = node.name if node.selector is None else f"{node.name} @ {node.selector}"
+    return f"{head} : {' | '.join([*parts, print_sink(node.sink)])} ;"
+
+
+def print_sources(sources: tuple[Call, ...]) -> str:
+    """A source, or several that are fanned in."""
+    printed = ", ".join(map(print_value, sources))
+    return printed if len(sources) == 1 else f"[{printed}]"
 
 
 def print_sink(sink: SinkExpression) -> str:
-    """A sink, a fan-out or a failover, as it is written in a flow."""
+    """A sink expression as it is written in a flow."""
     match sink:
         case Call():
             return _print_call(sink)
@@ -42,6 +67,19 @@ def print_sink(sink: SinkExpression) -> str:
             return f"[{', '.join(map(_print_branch, sink.branches))}]"
         case Failover():
             return f"< {' ? '.join(map(print_sink, sink.sinks))} >"
+        case Decorated():
+            return " ".join([*map(_print_call, sink.decorators), print_sink(sink.sink)])
+        case Rolled():
+            return f"{_print_call(sink.roll)} {{ {print_sink(sink.sink)} }}"
+        case Switch():
+            return f"switch({quote(sink.on.value)}) {{ {', '.join(_cases(sink))} }}"
+
+
+def _cases(switch: Switch) -> Iterator[str]:
+    for case in switch.cases:
+        yield f"{quote(case.value.value)} => {_print_branch(case.branch)}"
+    if switch.otherwise is not None:
+        yield f"else => {_print_branch(switch.otherwise)}"
 
 
 def _print_branch(branch: Branch) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from qanat.flow.faults import Faults
 from qanat.flow.model import Call, Failover, SinkExpression
 from qanat.flow.printer import print_sink
-from qanat.flow.sinks import branches, calls, with_calls
+from qanat.flow.sinks import branches, calls, with_calls, with_parts
 
 GeneralForm = Callable[[Call], SinkExpression]
 
@@ -43,10 +43,7 @@ def routes(sink: SinkExpression, general_form: GeneralForm) -> tuple[Route, ...]
 
 def _flat(sink: SinkExpression) -> SinkExpression:
     if not isinstance(sink, Failover):
-        if isinstance(sink, Call):
-            return sink
-        parts = tuple(type(branch)(_flat(branch.sink), branch.required) for branch in sink.branches)
-        return type(sink)(parts, sink.place)
+        return with_parts(sink, _flat)
     flat: list[SinkExpression] = []
     for each in map(_flat, sink.sinks):
         flat += each.sinks if isinstance(each, Failover) else [each]
@@ -54,13 +51,12 @@ def _flat(sink: SinkExpression) -> SinkExpression:
 
 
 def _refuse_mixture(sink: SinkExpression, faults: Faults) -> None:
-    if not isinstance(sink, Failover):
-        return
-    parts = [each for each in sink.sinks if isinstance(each, Call)]
-    if len(parts) < len(sink.sinks):
+    alternatives = sink.sinks if isinstance(sink, Failover) else (sink,)
+    parts = [each for each in alternatives if isinstance(each, Call)]
+    if len(parts) < len(alternatives):
         faults.add(
             sink.place,
-            "a failover can't hold a fan-out on an agent; write a fan-out of failovers: [ < a ? b >, < c ? d > ]",
+            "a failover on an agent holds single sinks; a fan-out goes around failovers: [ < a ? b >, < c ? d > ]",
         )
         return
     for part in parts[1:]:

@@ -6,13 +6,22 @@ that leads from a source straight into storage (`direct`) is both at once, on on
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from qanat.flow.faults import Faults, did_you_mean
-from qanat.flow.model import Call, Flow, LogicalNode
+from qanat.flow.model import Call, Decorated, Flow, LogicalNode, Switch
 from qanat.flow.printer import print_sink
-from qanat.flow.sinks import calls
+from qanat.flow.sinks import calls, decorators, expressions
+
+
+class Tier(enum.Enum):
+    """Who runs a logical node."""
+
+    AGENT = "agent"
+    COLLECTOR = "collector"
+    DIRECT = "agent and collector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,7 @@ class Names:
     agent_sinks: Collection[str]
     collector_sources: Collection[str]
     channels: Collection[str] = ()
+    decorators: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +46,58 @@ class Tiers:
 
 
 def split(flow: Flow, names: Names) -> Tiers:
-    """Raises ConfigError with every unknown component, and every source that can't feed its sink."""
+    """Raises FlowError with every unknown component, and every source that can't feed its sink."""
     faults = Faults()
-    agents: list[LogicalNode] = []
-    collectors: list[LogicalNode] = []
-    direct: list[LogicalNode] = []
-    for node in flow.nodes:
-        _check_names(node, names, faults)
-        receives = node.source.name in names.collector_sources
-        delivering = [call.name in names.agent_sinks for call in calls(node.sink)]
-        if receives and any(delivering):
-            reason = f"{node.source.name} can't feed {print_sink(node.sink)}: a collector writes to storage"
-            faults.add(node.sink.place, reason)
-        elif any(delivering) and not all(delivering):
-            faults.add(
-                node.sink.place,
-                f"{print_sink(node.sink)} both delivers and stores; write two logical nodes, one for each",
-            )
-        elif receives:
-            _refuse_channel(node, faults)
-            collectors.append(node)
-        elif any(delivering):
-            agents.append(node)
-        else:
-            direct.append(node)
+    found = [(node, tier_of(node, names, faults)) for node in flow.nodes]
     faults.raise_if_any()
-    return Tiers(tuple(agents), tuple(collectors), tuple(direct))
+    return Tiers(
+        *(
+            tuple(node for node, tier in found if tier is wanted)
+            for wanted in (Tier.AGENT, Tier.COLLECTOR, Tier.DIRECT)
+        )
+    )
+
+
+def refuse_selectors(flow: Flow) -> None:
+    """Raises FlowError for nodes that are meant for some physical nodes only: without a master nobody knows which."""
+    faults = Faults()
+    for node in flow.nodes:
+        if node.selector is not None:
+            faults.add(
+                node.place,
+                f"{node.name} @ {node.selector}: labels are looked at by masters; in a file that a program is given "
+                "itself, leave the selector out and start the node where it belongs",
+            )
+    faults.raise_if_any()
+
+
+def tier_of(node: LogicalNode, names: Names, faults: Faults) -> Tier | None:
+    """Who runs `node`; None when that can't be told, after adding why to `faults`."""
+    own = Faults()
+    _check_names(node, names, own)
+    if not own:
+        _refuse_what_nobody_runs(node, own)
+    tier = None if own else _tier(node, names, own)
+    faults.extend(own)
+    return None if own else tier
+
+
+def _tier(node: LogicalNode, names: Names, faults: Faults) -> Tier:
+    receives = node.source.name in names.collector_sources
+    delivering = [call.name in names.agent_sinks for call in calls(node.sink)]
+    if receives:
+        _refuse_channel(node, faults)
+    if receives and any(delivering):
+        reason = f"{node.source.name} can't feed {print_sink(node.sink)}: a collector writes to storage"
+        faults.add(node.sink.place, reason)
+    elif any(delivering) and not all(delivering):
+        faults.add(
+            node.sink.place,
+            f"{print_sink(node.sink)} both delivers and stores; write two logical nodes, one for each",
+        )
+    if receives:
+        return Tier.COLLECTOR
+    return Tier.AGENT if any(delivering) else Tier.DIRECT
 
 
 def _refuse_channel(node: LogicalNode, faults: Faults) -> None:
@@ -73,16 +109,37 @@ def _refuse_channel(node: LogicalNode, faults: Faults) -> None:
         )
 
 
+def _refuse_what_nobody_runs(node: LogicalNode, faults: Faults) -> None:
+    """What the language says, and no program of this version does."""
+    if len(node.sources) > 1:
+        faults.add(
+            node.sources[1].place,
+            "several sources in one logical node: no program runs that yet; write a logical node for each",
+        )
+    for part in expressions(node.sink):
+        if isinstance(part, Switch):
+            faults.add(
+                part.place,
+                "switch: no program runs it yet; write a fan-out, [ a, b ], or a logical node for each",
+            )
+        elif isinstance(part, Decorated):
+            names = " ".join(each.name for each in part.decorators)
+            faults.add(part.place, f"decorators ({names}): no program runs them yet; leave them out")
+
+
 def _check_names(node: LogicalNode, names: Names, faults: Faults) -> None:
-    _check_name("source", node.source, [*names.sources, *names.collector_sources], faults)
+    for source in node.sources:
+        _check_name("source", source, [*names.sources, *names.collector_sources], faults)
     if node.channel is not None:
         _check_name("channel", node.channel, names.channels, faults)
+    for call in decorators(node.sink):
+        _check_name("decorator", call, names.decorators, faults)
     for call in calls(node.sink):
         _check_name("sink", call, [*names.sinks, *names.agent_sinks], faults)
 
 
 def _check_name(kind: str, call: Call, known: Collection[str], faults: Faults) -> None:
-    if call.name not in known:
+    if call.name and call.name not in known:  # without a name it was found faulty before
         hint = did_you_mean(call.name, known)
-        listed = ", ".join(sorted(known)) or "none"
+        listed = ", ".join(sorted(known)) or "none yet"
         faults.add(call.place, f'there is no {kind} "{call.name}"{hint}; there are: {listed}')

@@ -36,8 +36,8 @@ _INTEGER_MAX = 1 << 63
 
 _HEXADECIMAL = re.compile(r"-?0[xX][0-9a-fA-F]+\Z")
 _DIGITS = re.compile(r"-?[0-9]+\Z")
-_REAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
-_WITH_UNIT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)([A-Za-z]+)\Z")
+_REAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")
+_WITH_UNIT = re.compile(r"(-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+))([A-Za-z]+)\Z")
 
 
 def parse_number(text: str) -> int | float | tuple[Decimal, str]:

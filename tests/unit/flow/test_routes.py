@@ -93,7 +93,7 @@ def test_routes_are_the_branches_of_all_fan_outs() -> None:
             "app.flow:1:43: a failover is one promise: agentBESink can't take over from agentE2ESink; write "
             '< agentE2ESink("c1") ? agentE2ESink("c2") >, or [agentE2ESink(...), agentBESink(...)] to send to both',
         ),
-        ('< agentE2ESink("c1") ? [agentE2ESink] >', "write a fan-out of failovers"),
+        ('< agentE2ESink("c1") ? [agentE2ESink] >', "a fan-out goes around failovers"),
         ('[ agentSink, agentE2EChain("host:port") ]', 'agentE2EChain: "host:port" is not an address'),
         ("agentE2EChain()", "app.flow:1:20: agentE2EChain"),
     ],

@@ -120,6 +120,7 @@ class Cluster:
         out: Path | None = None,
         port: int = 0,
         commit: str = "100ms",
+        store: str | None = None,
         tune: Mapping[str, float] | None = None,
     ) -> Collector:
         """A collector that writes with `file(OUT, "web-", OPTIONS)`, or with `sink`; not started."""
@@ -129,7 +130,7 @@ class Cluster:
         sink = sink or f'file("{out}", "web-"{comma}{options})'
         flow = self._flow(name, f'coll : collectorSource({port}, "{LOOPBACK}") | {sink} ;')
         arguments = ["collector", str(flow), "--name", name, "--state-dir", str(self.directory / "state")]
-        arguments += ["--store", self.store, "--commit-interval", commit]
+        arguments += ["--store", store or self.store, "--commit-interval", commit]
         arguments += ["--metrics", str(metrics_port)]
         made = Collector(
             name, arguments, self._log(name), tune or {}, port=port, metrics_port=metrics_port, out=out

@@ -119,6 +119,11 @@ class Server:
         ]
         (self.directory / "zoo.cfg").write_text("\n".join(lines) + "\n")
 
+    @property
+    def is_running(self) -> bool:
+        """Started and not killed, paused or not."""
+        return self._process is not None
+
     def start(self) -> None:
         """Begin a life."""
         assert self._process is None, f"server {self._number} runs already"

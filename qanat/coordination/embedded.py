@@ -109,9 +109,10 @@ class EmbeddedStore:
 
         Raises Conflict and PermanentError (too large) as well as NotConnectedError: nothing was done; and
         OutcomeUnknownError: it may have been."""
-        if any(isinstance(op, Create) and op.ephemeral for op in ops):
+        self._wants_session |= any(isinstance(op, Create) and op.ephemeral for op in ops)
+        if self._wants_session and self._board.current.state is SessionState.LOST:
             await self._have_session()
-        session_id = self._board.current.id if self._board.current.state is not SessionState.LOST else 0
+        session_id = self._board.current.id
         try:
             await self._call(self._tree.apply, list(ops), session_id)
         except SessionGoneError:
@@ -151,7 +152,7 @@ class EmbeddedStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def _have_session(self) -> None:
-        self._wants_session = True
+        """Who had one does nothing outside of it, lest it goes on as if nobody had taken it for dead."""
         self._take_care()
         try:
             async with asyncio.timeout(self._busy_s_max + _BEAT_S):

@@ -447,3 +447,26 @@ def test_session_survives_the_death_of_its_server(ensemble, run):
             assert node == Node(b"", 0, session.id)
 
     run(scenario(), timeout_s=150)
+
+
+class _Unforeseen:
+    """A request that kazoo can't send; its thread ends with the error."""
+
+    type = 1
+
+    def serialize(self):
+        raise RuntimeError("unforeseen")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_store_goes_on_after_an_error_that_ends_kazoos_thread(zookeeper, run):
+    async def scenario():
+        async with opened(zookeeper, f"/{uuid.uuid4().hex}") as store:
+            await store.multi([Create("/a", b""), Create("/me", b"", ephemeral=True)])
+            first = store.session.id
+            client = store._connection._client
+            client._call(_Unforeseen(), client.handler.async_result())
+            await until(store, lambda session: is_connected(session) and session.id != first)
+            await store.multi([Set("/a", b"1", 0)])
+
+    run(scenario())

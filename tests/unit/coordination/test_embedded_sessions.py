@@ -117,6 +117,26 @@ def test_request_in_a_session_that_has_ended_does_nothing(tree):
     tree.apply([Set("/a", b"1", 0)])  # who has no session needs none
 
 
+def test_client_that_lost_its_session_commits_only_in_another(path, tree, run):
+    async def scenario():
+        store = EmbeddedStore(path)
+        await store.multi([Create("/me", b"", ephemeral=True), Create("/a", b"0")])
+        first = store.session.id
+        await asyncio.to_thread(end, first)
+        with pytest.raises(SessionGoneError):
+            await store.multi([Set("/a", b"1", 0)])
+        await store.multi([Set("/a", b"2", 0)])
+        assert store.session.id > first
+        await store.close()
+
+    def end(session_id):
+        other = SqliteTree(path)
+        other.end_session(session_id)
+        other.close()
+
+    run(scenario())
+
+
 def test_session_ids_are_never_given_twice(tree):
     first = tree.open_session(60.0)
     tree.end_session(first)

@@ -111,6 +111,7 @@ class Log:
             segment.is_counted = True
             if not segment.damaged:  # else it was counted by an earlier process
                 self.segments.set_aside(segment, missing)
+        self.directory.sync()  # what an earlier process removed must not come back
         if found.boot:  # earlier segments may not be synced either
             for segment in found.segments[:-1]:
                 file = self.directory.open(segment.name)
@@ -258,14 +259,14 @@ class Log:
             self.number = self.durable = self._resume = first
         return new
 
-    def _new_file(self, first: int, head: Head, records: bytes = b"") -> Writer:
+    def _new_file(self, first: int, head: Head) -> Writer:
         """A new segment. Raises OSError. What a failure leaves on the disk would say, after a power cut, that the present
         segment ends here, so nothing is written to that before it is gone for certain."""
         self._remove_unfinished()
         sequence = self.segments.next_sequence
         self._unfinished = segment_name(sequence, first)
         try:
-            new = writer.create(self.directory, sequence, first, head, records)
+            new = writer.create(self.directory, sequence, first, head)
         except OSError:
             with contextlib.suppress(OSError):
                 self._remove_unfinished()
@@ -418,7 +419,19 @@ class Log:
                 f"{len(tail)} bytes of {old.segment.name} could not be synced and are lost; start again, so that the sources "
                 "send them again"
             )
-        return self._new_file(self.durable, head, tail)
+        new = self._new_file(
+            self.durable, head
+        )  # its head is durable before there is a record in it, as everywhere
+        try:
+            new.append([tail])
+            new.segment.size += len(tail)
+            new.file.sync()
+        except OSError:
+            new.file.close()
+            self._unfinished = new.segment.name
+            raise
+        new.synced = new.segment.size
+        return new
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,8 @@ def _look(directory: Directory, segment: Segment) -> Head | None:
 
 def _is_blank(file: WalFile, size: int) -> bool:
     """Zeros, or the beginning of a head and zeros: what a power cut may leave of a file that was just created."""
+    if size < record.FIXED_BYTES:
+        return True
     first = record.peek(file.read(0, record.FIXED_BYTES))
     if first is not None and first.kind == record.HEAD:
         return size <= 2 * first.record_bytes
@@ -140,15 +142,13 @@ def _join(
 
 
 def _replay(directory: Directory, found: Recovered, segment: Segment) -> None:
+    """Behind `last` there may be records that were written again in the next segment."""
     file = directory.open(segment.name)
     try:
-        for entry in scan(
-            SegmentReader(file, record.seed_of(found.incarnation)),
-            segment.data_at,
-            segment.size,
-            verify=False,
-        ):
-            _note(found, entry)
+        reader = SegmentReader(file, record.seed_of(found.incarnation))
+        for entry in scan(reader, segment.data_at, segment.size, verify=False):
+            if entry.header.number < segment.last:
+                _note(found, entry)
     finally:
         file.close()
 

@@ -42,7 +42,12 @@ class Segments:
         self.bytes = sum(segment.size for segment in self.all)
         self.skipped = list(found.skipped)
         self._kept = list(found.kept)
-        self.next_sequence = 1 + max((each.sequence for each in [*self.all, *self._kept]), default=0)
+        last_kept = max((each.sequence for each in self._kept), default=-1)
+        # A damaged segment is part of the log if the next one follows without a hole in the sequence.
+        self.next_sequence = max(last_kept + 2, self.all[-1].sequence + 1 if self.all else 1)
+        for segment in self._kept:
+            if not segment.damaged:
+                self._rename(segment)
         for name in found.removable:
             self._directory.remove(name)
 
@@ -151,10 +156,12 @@ class Segments:
             self._count(streams.DAMAGED, missing)
         if segment.damaged:
             return
-        old, new = segment.name, segment_name(segment.sequence, segment.first, damaged=True)
         try:
-            self._directory.rename(old, new)
-            segment.damaged = True
-            self._directory.sync()
+            self._rename(segment)
         except OSError as error:
-            _log.warning("wal_segment_not_set_aside", segment=old, error=str(error))
+            _log.warning("wal_segment_not_set_aside", segment=segment.name, error=str(error))
+
+    def _rename(self, segment: Segment) -> None:
+        self._directory.rename(segment.name, segment_name(segment.sequence, segment.first, damaged=True))
+        segment.damaged = True
+        self._directory.sync()

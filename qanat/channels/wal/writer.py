@@ -36,22 +36,19 @@ class Writer:
         return self.synced == self.segment.size
 
 
-def create(directory: Directory, sequence: int, first: int, head: Head, records: bytes = b"") -> Writer:
-    """A new segment, durable, with some records. Raises OSError; there is no new segment then."""
+def create(directory: Directory, sequence: int, first: int, head: Head) -> Writer:
+    """A new segment, durable. Raises OSError; what is there then has to be removed."""
     segment = Segment(sequence, first, first, 0)
     file = directory.create(segment.name)
     try:
         data = encode_head(head, first)
-        file.append([data, records])
+        file.append([data])
         file.sync()
         directory.sync()
     except OSError:
         file.close()
-        with contextlib.suppress(OSError):
-            directory.remove(segment.name)
         raise
-    segment.data_at = len(data)
-    segment.size = len(data) + len(records)
+    segment.data_at = segment.size = len(data)
     writer = Writer(segment, file)
     writer.boot = head.boot
     return writer

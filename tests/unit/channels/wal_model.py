@@ -89,6 +89,7 @@ class Model:
         (found,) = reader.poll(0.0)
         assert isinstance(found, StreamFound)
         assert destination.stream in ("", found.stream), "the log is another one"
+        assert self.log.segments.oldest <= found.position
         assert found.position <= destination.position, "a cursor is ahead of its destination"
         destination.stream = found.stream
         reader.seek(found.stream, destination.position)

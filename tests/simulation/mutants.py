@@ -113,11 +113,8 @@ def rule_4_recovery_does_not_move_its_fence(patch: pytest.MonkeyPatch) -> None:
         if node is None:
             empty = documents.encode(documents.Record())
             yield Multi((Create(fence, b""), Create(record, empty)))
-        fence_node, record_node = yield Get((fence, record), fresh=True)
-        state.adopt(fence_node, record_node)
-        yield SinkOpen(state.record.token)
-        if state.record.token is not None:
-            yield SinkPublish(state.record.token)
+        yield SinkClaim()
+        yield from _open_as_recorded(self)
 
     patch.setattr(CommitLoop, "_recover_once", recover_once)
 

@@ -28,10 +28,10 @@ READ_BYTES = 64 * KIB
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One channel, `module:Class`; `options`: what its configuration needs beyond what all have; `keeps`: its events
-    survive `close`; `server`: the fixture with the server that `options` asks."""
+    survive `close`, None: some do; `server`: the fixture with the server that `options` asks."""
 
     path: str
-    keeps: bool
+    keeps: bool | None
     options: Callable[[Path, Any], dict[str, Any]] = lambda directory, server: {}
     server: str = ""
     available: Callable[[], str | None] = lambda: None  # why it can't be tested here

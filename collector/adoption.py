@@ -12,6 +12,7 @@ physical nodes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ class Adoptions:
     """Looks for dead nodes and adopts their sinks of the logical nodes that run here, one after the other.
 
     `sinks`: by logical node, what makes its sink as it is on a given physical node. `core`: makes the core of a sink.
-    `after_s`: how long a node has to be gone.
+    `after_s`: how long a node has to be gone. `adopted` is called after each adoption.
     """
 
     physical_node: str
@@ -119,6 +120,7 @@ class Adoptions:
     core: Callable[[str], ReceiverCore]
     after_s: float
     adopted: Callable[[], None]
+    now_s: Callable[[], float] = time.monotonic
     _gone_since_s: dict[str, float] = field(default_factory=dict)
     _settled: dict[str, int] = field(
         default_factory=dict
@@ -149,18 +151,18 @@ class Adoptions:
             raise NotConnectedError("the coordination store does not answer")
         self._living = {unquote(child) for child in await self.store.children(NODES)}
         known = {unquote(child).partition("/")[0] for child in await self.store.children(SINKS)}
-        now_s = asyncio.get_running_loop().time()
+        now_s = self.now_s()
         self._gone_since_s = {
             node: self._gone_since_s.get(node, now_s) for node in known - self._living - {self.physical_node}
         }
 
     def _is_dead(self, physical: str) -> bool:
         since_s = self._gone_since_s.get(physical)
-        return since_s is not None and asyncio.get_running_loop().time() - since_s >= self.after_s
+        return since_s is not None and self.now_s() - since_s >= self.after_s
 
     def _is_held_off(self, sink: str) -> bool:
         failures = self._failures.get(sink)
-        return failures is not None and asyncio.get_running_loop().time() < failures.until_s
+        return failures is not None and self.now_s() < failures.until_s
 
     async def _consider(self, sink: str, component: Sink) -> None:
         node = await self.store.get(documents.commit_path(sink))
@@ -232,10 +234,10 @@ class Adoptions:
 
     def _failed(self, sink: str, reason: str) -> None:
         failures = self._failures.setdefault(sink, _Failures())
-        failures.add(asyncio.get_running_loop().time())
+        failures.add(self.now_s())
         log.error(
             "adoption_failed",
             sink=sink,
             reason=reason,
-            again_s=round(failures.until_s - asyncio.get_running_loop().time()),
+            again_s=round(failures.until_s - self.now_s()),
         )

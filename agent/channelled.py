@@ -19,8 +19,7 @@ Deliver = Callable[[Source], Delivery]
 class Channelled:
     """`deliver`: makes the delivery of each of the feed's cursors from the reader of it."""
 
-    def __init__(self, name: str, feed: Feed, deliver: Sequence[Deliver], losses: Losses) -> None:
-        self._name = name
+    def __init__(self, feed: Feed, deliver: Sequence[Deliver], losses: Losses) -> None:
         self._feed = feed
         self._deliver = deliver
         self._losses = losses

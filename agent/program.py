@@ -95,7 +95,7 @@ class Agent:
             self._delivery(each, replace(context, logical_node=each.label), instance, of_channel=True)
             for each in line.destinations
         ]
-        return Channelled(line.label, Feed(source, channel, cursors, context, metrics, pace), deliver, losses)
+        return Channelled(Feed(source, channel, cursors, context, metrics, pace), deliver, losses)
 
     def _delivery(
         self,
@@ -147,6 +147,6 @@ async def _stop(
     for task in late:
         log.warning(
             "agent_stopped_undrained",
-            reason="not all acks came in time; the rest is sent again at the next start",
+            reason="not all acks came in time; what is in a source or on disk is sent again by the next start",
         )
         task.cancel()

@@ -40,10 +40,15 @@ def test_e2e_loses_nothing_when_its_collector_is_killed_again_and_again(cluster,
     assert_drains_clean(cluster, LINES)
 
 
-def test_dfo_loses_nothing_while_its_collector_is_out_of_reach(cluster):
+@pytest.mark.parametrize(
+    "channel", ["", "| spillChannel(memory=256KiB, capacity=64MiB)"], ids=["memory", "disk"]
+)
+def test_dfo_loses_nothing_while_its_collector_is_out_of_reach(cluster, channel):
     c1 = cluster.collector("c1", "roll=300ms")
     with proxied(c1.port) as proxy:
-        agent = cluster.agent("a1", tail(cluster), proxy.address, sink="agentDFOChain({})", tune=SOON)
+        agent = cluster.agent(
+            "a1", f"{tail(cluster)} {channel}", proxy.address, sink="agentDFOChain({})", tune=SOON
+        )
         cluster.start()
         write(cluster, 0, LINES // 2)
         cluster.wait_until(lambda: proxy.forwarded_bytes > 0, "the stream to flow")
@@ -55,6 +60,7 @@ def test_dfo_loses_nothing_while_its_collector_is_out_of_reach(cluster):
         cluster.wait_until_stored(len(numbered(0, LINES)))
         cluster.stop()
     assert_exactly_once(cluster.out, LINES)
+    assert "events_lost" not in agent.text()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from qanat.coordination.store import Create, SessionState
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 async def main():
-    store = EmbeddedStore(Path(sys.argv[1]), session_timeout_s=2.0)
+    store = EmbeddedStore(Path(sys.argv[1]), session_timeout_s=3.0)
     async for session in store.session_changes():
         if session.state is SessionState.CONNECTED:
             with contextlib.suppress(Exception):
@@ -156,9 +156,9 @@ def test_sessions_of_before_a_restart_of_the_machine_are_dead(tree, path):
 
 
 def test_heartbeats_keep_a_session_alive_and_are_not_in_the_database(tree, path):
-    session_id = tree.open_session(0.2)
+    session_id = tree.open_session(0.5)
     wal = Path(f"{path}-wal").stat().st_mtime_ns
-    for _ in range(20):
+    for _ in range(30):
         tree.beat(session_id)
         tree.expire_sessions()
         time.sleep(0.02)  # the passing of time is what is tested

@@ -21,8 +21,8 @@ class Recovered:
     `number`: behind the last event that is kept; `resume`: the next one to give, larger when numbers are skipped; `taken`:
     of each source stream; `damaged`: segments that have to be set aside, with how many events are missing; `torn_bytes`:
     to be cut off the last segment; `is_open`: the last segment is sound and may grow; `boot`: of the machine when
-    unsynced records were last written; `removable`: segments that were never used; `kept`: damaged ones that are not
-    part of the log any more.
+    unsynced records were last written; `removable`: segments that were never used; `kept`: unreadable ones that are
+    no part of the log.
     """
 
     segments: list[Segment] = field(default_factory=list)
@@ -87,12 +87,9 @@ def _is_blank(file: WalFile, size: int) -> bool:
 
 
 def _part(found: Recovered, segments: list[Segment]) -> None:
-    """Leave out what is no part of the log any more: damaged segments behind which others were deleted, and whatever
-    has larger numbers than what follows (all of an incarnation that became unreadable)."""
+    """Leave out what has larger numbers than what follows: all of an incarnation that became unreadable."""
     for at in range(len(segments) - 2, -1, -1):
-        segment, following = segments[at], segments[at + 1]
-        is_cut_off = segment.damaged and following.sequence > segment.sequence + 1
-        if is_cut_off or segment.first > following.first:
+        if segments[at].first > segments[at + 1].first:
             found.kept = segments[: at + 1] + found.kept
             del segments[: at + 1]
             return

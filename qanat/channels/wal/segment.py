@@ -17,6 +17,7 @@ from qanat.errors import CorruptError
 
 SUFFIX = ".wal"
 DAMAGED_SUFFIX = ".wal.damaged"
+RETIRED_SUFFIX = ".damaged"  # no part of the log any more
 _NAME = re.compile(r"(\d{10})-(\d{20})\.wal(\.damaged)?\Z")
 
 # Read ahead of a record's beginning: its fixed and describing parts, and small records whole, with those that follow. Of a
@@ -211,10 +212,21 @@ def segment_name(sequence: int, first: int, *, damaged: bool = False) -> str:
     return f"{sequence:010d}-{first:020d}{DAMAGED_SUFFIX if damaged else SUFFIX}"
 
 
+def retired_name(segment: Segment) -> str:
+    """Of a damaged segment of which everything good was delivered."""
+    return f"{segment.sequence:010d}-{segment.first:020d}{RETIRED_SUFFIX}"
+
+
+def is_retired(name: str) -> bool:
+    """Whether a file is one of those."""
+    return name.endswith(RETIRED_SUFFIX) and not name.endswith(DAMAGED_SUFFIX)
+
+
 def parse_name(name: str) -> Segment | None:
     """A segment of which only the name is known; None when it is not one's name."""
     match = _NAME.match(name)
     if match is None:
         return None
     first = int(match[2])
-    return Segment(int(match[1]), first, first, 0, damaged=match[3] is not None)
+    damaged = match[3] is not None
+    return Segment(int(match[1]), first, first, 0, damaged=damaged, is_counted=damaged)

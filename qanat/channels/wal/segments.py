@@ -10,7 +10,7 @@ import structlog
 from qanat.channels import streams
 from qanat.channels.wal.directory import Absent, Directory, WalFile
 from qanat.channels.wal.recovery import Recovered
-from qanat.channels.wal.segment import Segment, SegmentReader, scan, segment_name
+from qanat.channels.wal.segment import Segment, SegmentReader, is_retired, retired_name, scan, segment_name
 
 _log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ class Segments:
         self.next_sequence = 1
         self._directory = directory
         self._count = count
-        self._kept: list[Segment] = []  # damaged, and not part of the log any more
+        self._retired: list[str] = []  # names of damaged segments that are no part of the log any more
 
     def restore(self, found: Recovered, seed: int) -> None:
         """What recovery found. Removes what was never used. Raises OSError."""
@@ -41,13 +41,13 @@ class Segments:
         self.all = list(found.segments)
         self.bytes = sum(segment.size for segment in self.all)
         self.skipped = list(found.skipped)
-        self._kept = list(found.kept)
-        last_kept = max((each.sequence for each in self._kept), default=-1)
-        # A damaged segment is part of the log if the next one follows without a hole in the sequence.
-        self.next_sequence = max(last_kept + 2, self.all[-1].sequence + 1 if self.all else 1)
-        for segment in self._kept:
-            if not segment.damaged:
-                self._rename(segment)
+        known = [each.sequence for each in [*self.all, *found.kept]]
+        self._retired = [name for name in self._directory.list() if is_retired(name)]
+        known += [int(name.partition("-")[0]) for name in self._retired]
+        self.next_sequence = 1 + max(known, default=0)
+        for segment in found.kept:
+            _log.error("wal_segment_unreadable", segment=segment.name, consequence="kept as *.damaged")
+            self._retire(segment)
         for name in found.removable:
             self._directory.remove(name)
 
@@ -104,16 +104,22 @@ class Segments:
 
     def remove(self, segment: Segment) -> None:
         """Its file, in order with others: the next one is removed only when this is durable. The guard need not be held."""
-        if segment.damaged:
-            self._kept.append(segment)
-            if len(self._kept) <= DAMAGED_KEPT_MAX:
-                return
-            segment = self._kept.pop(0)
         try:
-            self._directory.remove(segment.name)
+            if segment.damaged:
+                self._retire(segment)
+            else:
+                self._directory.remove(segment.name)
             self._directory.sync()
         except OSError as error:
             _log.warning("wal_segment_not_removed", segment=segment.name, error=str(error))
+
+    def _retire(self, segment: Segment) -> None:
+        """Keep the file of a damaged segment out of the log. Raises OSError."""
+        name = retired_name(segment)
+        self._directory.rename(segment.name, name)
+        self._retired.append(name)
+        if len(self._retired) > DAMAGED_KEPT_MAX:
+            self._directory.remove(self._retired.pop(0))
 
     def good_events(self, segment: Segment, limit: int) -> int:
         """How many events of a segment can still be read. The guard need not be held."""
@@ -157,11 +163,8 @@ class Segments:
         if segment.damaged:
             return
         try:
-            self._rename(segment)
+            self._directory.rename(segment.name, segment_name(segment.sequence, segment.first, damaged=True))
+            segment.damaged = True
+            self._directory.sync()
         except OSError as error:
             _log.warning("wal_segment_not_set_aside", segment=segment.name, error=str(error))
-
-    def _rename(self, segment: Segment) -> None:
-        self._directory.rename(segment.name, segment_name(segment.sequence, segment.first, damaged=True))
-        segment.damaged = True
-        self._directory.sync()

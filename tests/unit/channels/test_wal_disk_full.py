@@ -1,0 +1,77 @@
+"""A full disk holds the source back; what is there can be read, acknowledged and deleted, and then it goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from qanat.batch import Batch, lines_batch
+from qanat.errors import RetryableError
+from tests.unit.channels.wal_model import Model, event
+
+
+def fill(model: Model, left: int = 0) -> None:
+    """Some segments, and then no byte more (but `left`)."""
+    for _ in range(40):
+        assert model.put(model.origins[0], 10)
+        model.sync()
+    used = sum(len(inode.data) for inode in model.directory.names.values())
+    model.directory.capacity = used + left
+
+
+@pytest.mark.parametrize("left", [0, 1, 60, 150])
+def test_full_disk_refuses_and_leaves_no_half_record(left):
+    model = Model()
+    fill(model, left)
+    before = {name: bytes(inode.data) for name, inode in model.directory.names.items()}
+    with pytest.raises(RetryableError, match="free space"):
+        model.log.put(next_batch(model))
+    assert {name: bytes(inode.data) for name, inode in model.directory.names.items()} == before
+
+
+def next_batch(model: Model) -> Batch:
+    origin = model.origins[0]
+    first = origin.position // origin.event_bytes
+    payload = b"".join(event(origin.name, first + each) for each in range(10))
+    return lines_batch(origin.name, origin.position, payload, timestamp_ns=1, attributes={})
+
+
+def test_draining_a_full_disk_makes_room_without_writing_first():
+    model = Model()
+    fill(model)
+    for destination in model.destinations:
+        model.read(destination, 1_000)
+        model.acknowledge(destination, save=True)  # which has no room
+        assert len(destination.events) == 400
+    segments = len(model.log.segments.all)
+    model.reap()
+    assert len(model.log.segments.all) == 1 < segments
+    assert model.put(model.origins[0], 10)
+    model.check_complete()
+
+
+def test_log_on_a_full_disk_can_be_opened_and_drained():
+    model = Model()
+    fill(model)
+    model.open()
+    for destination in model.destinations:
+        model.read(destination, 1_000)
+        model.acknowledge(destination, save=True)
+    model.reap()
+    model.check_complete()
+
+
+def test_failed_sync_is_not_believed_when_it_works_again():
+    model = Model()
+    assert model.put(model.origins[0], 10)
+    model.directory.failing.add("sync")
+    model.sync()
+    assert model.log.durable == 0
+    assert not model.put(model.origins[0], 10)
+    model.directory.failing.clear()
+    model.sync()
+    assert model.log.durable == 0, "the kernel has forgotten what it could not write"
+    assert model.put(model.origins[0], 10), "what was not synced is written again, elsewhere"
+    model.sync()
+    assert model.log.durable == 20
+    model.cut_power(1)
+    model.check_complete()

@@ -18,7 +18,7 @@ from qanat.coordination.request import check_path
 from qanat.coordination.sqlite_tree import BUSY_S_MAX, SessionGoneError, SqliteTree
 from qanat.coordination.store import VALUE_BYTES_MAX, Create, Node, Op, Session, SessionState
 from qanat.coordination.watching import SessionBoard, Watchers
-from qanat.errors import CorruptError, NotConnectedError, OutcomeUnknownError
+from qanat.errors import NotConnectedError, OutcomeUnknownError, QanatError
 
 T = TypeVar("T")
 
@@ -62,6 +62,7 @@ class EmbeddedStore:
         self._written_ns = -1  # when the log was, as far as watchers know; -1: look
         self._look_now = asyncio.Event()
         self._caretaker: asyncio.Task[None] | None = None
+        self._heart: asyncio.TimerHandle | None = None
 
     @property
     def session(self) -> Session:
@@ -130,8 +131,9 @@ class EmbeddedStore:
         """End the session, release everything; idempotent."""
         if self._closed:
             return
-        if self._caretaker is not None:
-            self._caretaker.cancel()
+        for own in (self._caretaker, self._heart):
+            if own is not None:
+                own.cancel()
         try:
             if self._board.current.id:
                 with contextlib.suppress(NotConnectedError, OutcomeUnknownError):  # it expires by itself then
@@ -177,7 +179,7 @@ class EmbeddedStore:
                     await self._keep_session()
                 if self._watchers and (due or self._log_was_written()):
                     await self._tell_watchers()
-            except (NotConnectedError, OutcomeUnknownError, CorruptError):
+            except QanatError:
                 # Whoever calls is told; here it is enough to try again.
                 if self._board.current.state is SessionState.CONNECTED:
                     self._board.change(SessionState.SUSPENDED)
@@ -190,7 +192,7 @@ class EmbeddedStore:
             self._look_now.clear()
 
     async def _keep_session(self) -> None:
-        """Beat; and when the others have ended it after all, open another."""
+        """Look whether the others have ended it, and open another."""
         session = self._board.current
         if session.state is not SessionState.LOST:
             self._tree.beat(
@@ -204,6 +206,16 @@ class EmbeddedStore:
         opened = await self._call(self._tree.open_session, self._session_timeout_s)
         self._board.change(SessionState.CONNECTED, opened)
         self._watchers.notify(None)
+        self._beat(opened)
+
+    def _beat(self, session_id: int) -> None:
+        """Now and again. Not on the store's thread, which a sync of a busy disk may keep for longer than a session lives."""
+        session = self._board.current
+        if self._closed or session.id != session_id or session.state is SessionState.LOST:
+            return
+        with contextlib.suppress(NotConnectedError):
+            self._tree.beat(session_id)
+        self._heart = asyncio.get_running_loop().call_later(_BEAT_S, self._beat, session_id)
 
     def _log_was_written(self) -> bool:
         """Since this was asked last, or so shortly before that it can't be told."""

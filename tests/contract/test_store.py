@@ -233,6 +233,23 @@ def test_no_update_is_lost_when_clients_change_one_node(client, run):
     run(scenario())
 
 
+def test_clients_that_create_the_same_missing_parents_at_once_all_succeed(client, run):
+    async def scenario():
+        async with contextlib.AsyncExitStack() as stack:
+            stores = [await stack.enter_async_context(client()) for _ in range(CLIENTS)]
+            for number in range(ROUNDS):
+                await asyncio.gather(
+                    *(
+                        store.multi([Create(f"/{number}/b/c/{who}", b""), Create(f"/{number}/d/{who}", b"")])
+                        for who, store in enumerate(stores)
+                    )
+                )
+                await stores[0].sync(f"/{number}")
+                assert await stores[0].children(f"/{number}/b/c") == [str(who) for who in range(CLIENTS)]
+
+    run(scenario())
+
+
 def test_exactly_one_of_many_creators_wins(client, run):
     async def attempt(store: Store, who: int) -> bool:
         try:

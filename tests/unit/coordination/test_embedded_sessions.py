@@ -137,6 +137,20 @@ def test_client_that_lost_its_session_commits_only_in_another(path, tree, run):
     run(scenario())
 
 
+def test_session_lives_while_the_stores_thread_is_busy(path, run):
+    async def scenario():
+        store, other = EmbeddedStore(path, session_timeout_s=2.0), EmbeddedStore(path)
+        await store.multi([Create("/me", b"", ephemeral=True)])
+        busy = store._thread.submit(time.sleep, 4.0)  # as a sync of a busy disk would be
+        while not busy.done():
+            assert await other.get("/me") is not None
+            await asyncio.sleep(0.1)
+        await store.close()
+        await other.close()
+
+    run(scenario())
+
+
 def test_session_ids_are_never_given_twice(tree):
     first = tree.open_session(60.0)
     tree.end_session(first)

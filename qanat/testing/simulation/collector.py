@@ -11,6 +11,7 @@ from qanat.delivery.receiver import ReceiverCore
 from qanat.delivery.state import Held
 from qanat.errors import FencedError, RetryableError
 from qanat.testing.simulation.agent import WINDOW_EVENTS
+from qanat.testing.simulation.branch import Branch
 from qanat.testing.simulation.disk import Disk, Tenant
 from qanat.testing.simulation.kernel import Process
 from qanat.testing.simulation.network import Connection
@@ -37,6 +38,8 @@ class Collector(Process):
         self.stopped = False
         self._world = world
         self._cut = 0
+        self.branch = None if disk.branch is None else Branch(self, disk, disk.branch)
+        self.p_slow_branch = world.p_slow_branch
         self.core = ReceiverCore(
             disk.name,
             prefix,
@@ -157,6 +160,8 @@ class Collector(Process):
                 case steps.SinkPrepare():
                     result = self.tenant.prepare(drain=step.drain)
                     self._cut = int(result)
+                    if self.branch is not None:
+                        result = self.branch.token(result)
                 case steps.SinkPublish():
                     self.tenant.publish(step.token)
                 case steps.SinkDiscard():
@@ -165,6 +170,10 @@ class Collector(Process):
                     self.tenant.claim()
                 case steps.SinkOpen():
                     self.tenant.open(step.token)
+            if self.branch is not None and isinstance(
+                step, steps.SinkPublish | steps.SinkDiscard | steps.SinkOpen
+            ):
+                self.branch.recorded(step.token)
         except (RetryableError, FencedError) as failure:
             error = failure
         self.soon(self._disk_s(), done, result, error)

@@ -82,17 +82,18 @@ class ModelDirectory:
 
     def open(self, name: str, *, writable: bool = False) -> ModelFile:
         """Raises OSError when there is none."""
-        if name not in self._names:
-            raise FileNotFoundError(errno.ENOENT, "no such file", name)
+        self._require(name)
         return ModelFile(self, self._names[name])
 
     def rename(self, old: str, new: str) -> None:
         """Atomically."""
+        self._require(old)
         self._names[new] = self._names.pop(old)
         self._changed()
 
     def remove(self, name: str) -> None:
         """One file."""
+        self._require(name)
         del self._names[name]
         self._changed()
 
@@ -138,6 +139,10 @@ class ModelDirectory:
                 begin, end = max(synced, sector * SECTOR_BYTES), min(len(kept), (sector + 1) * SECTOR_BYTES)
                 kept[begin:end] = bytes(end - begin)
         return kept
+
+    def _require(self, name: str) -> None:
+        if name not in self._names:
+            raise FileNotFoundError(errno.ENOENT, "no such file", name)
 
     def _changed(self) -> None:
         self._durable.append(dict(self._names))

@@ -62,6 +62,7 @@ class Disk:
         self.committed = 0  # by the ledger: what a commit record in the store vouches for
         self.is_full = False
         self.fail_next: dict[str, int] = {}
+        self.branch: Disk | None = None  # of a fan-out: fed from this one
 
     @property
     def batches(self) -> list[Stored]:
@@ -145,10 +146,10 @@ class Tenant:
         self._require()
         disk = self.disk
         disk.maybe_fail("publish")
-        if int(token) > disk.committed:
-            disk.kernel.fail(f"{disk.name} publishes {int(token)}, committed is {disk.committed}")
-        disk.published = max(disk.published, int(token))
-        if self._is_draining and int(token) == disk.length:
+        if length_of(token) > disk.committed:
+            disk.kernel.fail(f"{disk.name} publishes {length_of(token)}, committed is {disk.committed}")
+        disk.published = max(disk.published, length_of(token))
+        if self._is_draining and length_of(token) == disk.length:
             disk.content.finished = True
 
     def discard(self, token: bytes | None) -> None:
@@ -172,7 +173,7 @@ class Tenant:
         self.disk.maybe_fail("open")
         if self.disk.is_uncopied or self.disk.content.finished:
             self._check(token)
-            self.disk.content = self.disk.content.copy(_length(token))
+            self.disk.content = self.disk.content.copy(length_of(token))
             self.disk.is_uncopied = False
         self._content = self.disk.content
         self._return_to(token)
@@ -193,17 +194,18 @@ class Tenant:
 
     def _check(self, token: bytes | None) -> None:
         disk = self.disk
-        if _length(token) > disk.length:
-            disk.kernel.fail(f"{disk.name} has {disk.length}, less than the {_length(token)} of its record")
-        if _length(token) < disk.committed:
-            disk.kernel.fail(f"{disk.name} is opened with {_length(token)}, committed is {disk.committed}")
+        if length_of(token) > disk.length:
+            disk.kernel.fail(f"{disk.name} has {disk.length}, less than the {length_of(token)} of its record")
+        if length_of(token) < disk.committed:
+            disk.kernel.fail(f"{disk.name} is opened with {length_of(token)}, committed is {disk.committed}")
 
     def _return_to(self, token: bytes | None) -> None:
         self._check(token)
-        self.disk.truncate(_length(token))
-        self.disk.content.synced = _length(token)
+        self.disk.truncate(length_of(token))
+        self.disk.content.synced = length_of(token)
         self.is_broken = False
 
 
-def _length(token: bytes | None) -> int:
-    return 0 if token is None else int(token)
+def length_of(token: bytes | None) -> int:
+    """How much of the file a token covers; what follows it is a branch's mark."""
+    return 0 if token is None else int(token.partition(b"|")[0])

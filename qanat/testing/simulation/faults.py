@@ -99,6 +99,7 @@ class Faults:
         world.network.p_corrupt = rate(0.03)
         world.network.p_hello_again = rate(0.3)
         world.p_slow_disk = rate(0.1)
+        world.p_slow_branch = rate(0.2)
 
     def strike(self) -> None:
         """One fault now, the next one soon, until the world heals."""
@@ -134,8 +135,12 @@ class Faults:
             self._world.stop_collector(collector)
 
     def _adopt(self) -> None:
-        """Whatever became of its process: it may be dead, or asleep, or only out of reach."""
-        name = self._kernel.random.choice(list(self._world.disks))
+        """Whatever became of its process: it may be dead, or asleep, or only out of reach. What a fan-out has for its branches
+        is on its host alone, so nobody adopts it."""
+        adoptable = [name for name, disk in self._world.disks.items() if disk.branch is None]
+        if not adoptable:
+            return
+        name = self._kernel.random.choice(adoptable)
         self._kernel.fault("adoption", name)
         adopter = self._world.adopt(name)
         if self._kernel.chance(0.3):
@@ -227,7 +232,7 @@ class Faults:
         self._world.store.down_until_s[name] = until_s
 
     def _disk_full(self) -> None:
-        disk = self._world.disks[self._kernel.random.choice(list(self._world.disks))]
+        disk = self._kernel.random.choice(self._world.all_disks())
         self._kernel.fault("disk_full", disk.name)
         disk.is_full = True
 
@@ -253,7 +258,7 @@ class Faults:
         self._kernel.after(self._kernel.between(0.05, 1.5), directory.heal)
 
     def _disk_fails(self) -> None:
-        disk = self._world.disks[self._kernel.random.choice(list(self._world.disks))]
+        disk = self._kernel.random.choice(self._world.all_disks())
         operation = self._kernel.random.choice(("prepare", "sync", "publish", "discard", "open"))
         disk.fail_next[operation] = disk.fail_next.get(operation, 0) + 1
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from qanat.coordination.store import Node
 from qanat.delivery import documents
 from qanat.delivery.documents import Claim, Record
+from qanat.delivery.fan_out import Mark
+from qanat.testing.simulation.branch import mark_of
 from qanat.testing.simulation.channel_ledger import ChannelLedger
-from qanat.testing.simulation.disk import Disk, Stored
+from qanat.testing.simulation.disk import Disk, Stored, length_of
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.kernel import Kernel
 
@@ -28,6 +30,7 @@ class Ledger:
         self._owner_of: dict[str, str] = {}  # stream -> sender
         self._records: dict[str, Record] = {}
         self._claims: dict[str, Claim] = {}
+        self._marks: dict[str, int] = {}  # how far each branch has taken its log
 
     def add_sink(self, disk: Disk) -> None:
         """Watch this sink."""
@@ -59,7 +62,7 @@ class Ledger:
             self._check_positions(sender)
 
     def _commit(self, disk: Disk, record: Record) -> None:
-        length = 0 if record.token is None else int(record.token)
+        length = length_of(record.token)
         if length < disk.committed:
             self._kernel.fail(
                 f"commit record of {disk.name} goes back to {length}, readers may have seen {disk.committed}"
@@ -74,6 +77,21 @@ class Ledger:
         if length and not any(batch.at == length for batch in disk.batches):
             self._kernel.fail(f"commit record of {disk.name} says {length}, inside of a batch")
         disk.committed = length
+        if disk.branch is not None:
+            self._commit_branch(disk, disk.branch, mark_of(record.token))
+
+    def _commit_branch(self, log: Disk, branch: Disk, mark: Mark) -> None:
+        """A branch has exactly what the log has up to its mark, in its order."""
+        length = length_of(mark.token)
+        if length < branch.committed or length > branch.synced or mark.at > log.committed:
+            self._kernel.fail(f"{branch.name}: {mark}, committed {branch.committed}, durable {branch.synced}")
+        before = self._marks.get(branch.name, 0)
+        wanted = [row for row in log.batches if before < row.at <= mark.at]
+        found = [row for row in branch.batches if branch.committed < row.at <= length]
+        if [_content(row) for row in wanted] != [_content(row) for row in found]:
+            self._kernel.fail(f"{branch.name} stores {found}, the log has {wanted}")
+        self._marks[branch.name] = mark.at
+        branch.committed = length
 
     def _store(self, sink: str, batch: Stored) -> None:
         stream, start, end = batch.stream, batch.start, batch.end
@@ -126,8 +144,17 @@ class Ledger:
             if file.finished and not file.done
         ]
         missing += [
+            f"{disk.branch.name} published {disk.branch.published} of {disk.committed}"
+            for disk in self._disks.values()
+            if disk.branch is not None and disk.branch.published < disk.committed
+        ]
+        missing += [
             f"{disk.name} published {disk.published} of {disk.committed}"
             for disk in self._disks.values()
             if disk.published < disk.committed
         ]
         return missing
+
+
+def _content(row: Stored) -> tuple[str, int, int, bool]:
+    return row.stream, row.start, row.end, row.is_gap

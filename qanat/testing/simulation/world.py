@@ -19,6 +19,7 @@ from qanat.testing.simulation.network import KEEPALIVE_S, Network
 
 FILES_MAX = 7  # of one host
 P_MEMORY = 0.15  # of the hosts are acked on receipt, behind a channel in memory
+P_FAN_OUT = 0.15  # of the worlds have collectors that feed a second sink, too
 P_LOG = 0.15  # have a write-ahead log before level E2E
 
 
@@ -31,6 +32,7 @@ class World:
         self.store = SimulatedStore(kernel, lambda paths: self.ledger.written(self.store.tree, paths))
         self.network = Network(kernel)
         self.p_slow_disk = 0.0
+        self.p_slow_branch = 0.0
         self.healing = False
         self.disks: dict[str, Disk] = {}
         self.hosts: dict[str, Host] = {}
@@ -44,8 +46,11 @@ class World:
 
     def _build(self) -> None:
         chance = self.kernel.random
+        fans_out = self.kernel.chance(P_FAN_OUT)
         for name in [f"c{index}" for index in range(chance.choice((2, 2, 3)))]:
             self.disks[name] = Disk(self.kernel, name)
+            if fans_out:
+                self.disks[name].branch = Disk(self.kernel, f"{name}+")
             self.ledger.add_sink(self.disks[name])
             self.start_collector(name)
         for name in [f"h{index}" for index in range(chance.choice((1, 1, 2, 3)))]:
@@ -77,6 +82,11 @@ class World:
         if kind < P_MEMORY + P_LOG:
             return ChannelHost(name, is_exact=True, directory=ModelDirectory(self.kernel, name))
         return Host(name)
+
+    def all_disks(self) -> list[Disk]:
+        """Also those of branches."""
+        branches = [disk.branch for disk in self.disks.values() if disk.branch is not None]
+        return [*self.disks.values(), *branches]
 
     # Files.
 
@@ -197,6 +207,8 @@ class World:
     def _end_collector(self, collector: Collector, *, power: bool = False) -> None:
         collector.alive = False
         collector.tenant.ends(power=power)
+        if collector.branch is not None:
+            collector.branch.tenant.ends(power=power)
         del self.collectors[collector.name]
         for connection in collector.connections.values():
             connection.collector_closes()
@@ -244,7 +256,7 @@ class World:
         self.store.heal()
         self.network.heal()
         self.p_slow_disk = 0.0
-        for disk in self.disks.values():
+        for disk in self.all_disks():
             disk.heal()
         for host in self.hosts.values():
             if isinstance(host, ChannelHost) and host.directory is not None:

@@ -195,9 +195,6 @@ class EmbeddedStore:
         """Look whether the others have ended it, and open another."""
         session = self._board.current
         if session.state is not SessionState.LOST:
-            self._tree.beat(
-                session.id
-            )  # not on the store's thread, which may be busy for seconds with a sync
             if await self._call(self._tree.session_lives, session.id):
                 await self._call(self._tree.expire_sessions)
                 self._board.change(SessionState.CONNECTED)

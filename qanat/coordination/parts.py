@@ -24,6 +24,11 @@ MAGIC = b"\xc1qanat\x00"
 _ESCAPED = MAGIC + b"\x00"
 _REFERENCE = MAGIC + b"\x01"
 
+# The largest part, even where a request may have more. A ZooKeeper server keeps its last 500 requests in memory three times
+# over, whatever their size (a heap of 128 MB was full after 45 MB of them): in parts of 1 MB that is more than the heap of 1 GB
+# that it has by default, in these it is 100 MB.
+PART_BYTES_MAX = 64 << 10
+
 # A reference: magic, 16 characters of attempt and four numbers take some 50 bytes. Smaller values are never stored apart.
 REFERENCE_BYTES_MAX = 96
 
@@ -86,7 +91,9 @@ def parse(stored: bytes, path: str) -> bytes | Reference:
 
 def cut(value: bytes, path: str, replaces: int, attempt: str, limit: int) -> Iterator[Create]:
     """Requests of one part each, none larger than `limit`. Raises PermanentError when no part can be that small."""
-    size = limit - OP_BYTES - len(part_path(path, replaces, attempt, len(value)).encode())
+    size = min(
+        PART_BYTES_MAX, limit - OP_BYTES - len(part_path(path, replaces, attempt, len(value)).encode())
+    )
     if size < 1:
         raise PermanentError(
             f"a request to the coordination store may have {limit} bytes: too few for a part of {path}; shorten the name"

@@ -1,0 +1,202 @@
+"""Requests about what does run, and their replies. Ages are in seconds. [pure]"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from qanat.control.operations.base import Count, Positive, Reply, Request
+
+
+class Status(Request):
+    """What should run, what does, and what is wrong. `names`: of physical or logical nodes."""
+
+    names: list[str] = []
+    unsettled: bool = False  # only what does not run as it should
+
+
+class LogicalRow(Reply):
+    """A logical node on a physical one. `progress`: unknown (lost), waiting, applying, applied or failed."""
+
+    logical: str
+    flow: str = ""
+    state: str = "HELLO"
+    progress: Literal["applied", "applying", "failed", "waiting", "unknown"] = "unknown"
+    why: str = ""
+    wanted: str = ""
+    running: str = ""
+    since_s: float = 0.0
+    address: str = ""
+    attempts: int = 0
+    events: int = 0
+    bytes: int = 0
+    events_s: float = 0.0
+    bytes_s: float = 0.0
+    lag_bytes: int = 0
+    lag_s: float = 0.0
+    unacked_age_s: float = 0.0
+    dropped_events: int = 0
+    positions: dict[str, int] = {}
+
+
+class PhysicalRow(Reply):
+    """A physical node. `state`: "attached" or "lost"; `master`: that it is attached to."""
+
+    name: str
+    role: str
+    host: str = ""
+    labels: dict[str, str] = {}
+    state: Literal["attached", "lost"] = "attached"
+    master: str = ""
+    version: str = ""
+    instance: str = ""
+    applied: bool = False
+    wanted_revision: str = ""
+    applied_revision: str = ""
+    heard_s: float = 0.0
+    attached_s: float = 0.0
+    logical: list[LogicalRow] = []
+
+
+class StatusReply(Reply):
+    """`notes`: what is configured and runs nowhere, masters that did not answer, and the like."""
+
+    nodes: list[PhysicalRow]
+    attached: int = 0
+    applied: int = 0
+    notes: list[str] = []
+
+
+class Nodes(Request):
+    """Every physical node that ever registered, and was not purged."""
+
+    names: list[str] = []
+
+
+class Masters(Request):
+    """Every living master."""
+
+
+class MasterRow(Reply):
+    """`reachable`: from the master that was asked. `revision`: that it has read and pushed."""
+
+    id: str
+    rpc: str
+    http: str = ""
+    leads: bool = False
+    reachable: bool = True
+    revision: int = 0
+    attached: int = 0
+    unsettled: int = 0
+
+
+class MastersReply(Reply):
+    """Sorted by id. `epoch`: of the leader."""
+
+    masters: list[MasterRow]
+    epoch: int = 0
+
+
+class Refresh(Request):
+    """Build logical nodes anew though nothing changed. `names`: physical nodes, or logical ones wherever they run; none: all."""
+
+    names: list[str] = []
+
+
+class Refreshed(Reply):
+    """The physical nodes that were told."""
+
+    nodes: list[str]
+
+
+class Purge(Request):
+    """Forget physical nodes that are gone, with their mapping."""
+
+    names: Annotated[list[str], msgspec.Meta(min_length=1)]
+
+
+class Purged(Reply):
+    """The physical nodes that were forgotten."""
+
+    nodes: list[str]
+
+
+class Version(Request):
+    """What serves."""
+
+
+class VersionReply(Reply):
+    """`protocol`: of the wire contract."""
+
+    version: str
+    master: str
+    protocol: int
+
+
+# A push to ten thousand nodes takes seconds, building a pipeline up to a minute where a server is slow.
+WAIT_S = 120.0
+
+
+class Wait(Request):
+    """Until nodes are `applied` (run what they should), `active` (and say ACTIVE), or `done` (and say IDLE).
+
+    `names`: of physical or logical nodes; none: all that are attached. `revision`: wait for this one at least."""
+
+    kind: Literal["applied", "active", "done"] = "applied"
+    names: list[str] = []
+    timeout_s: Positive = WAIT_S
+    revision: Count = 0
+
+
+class Waiting(Reply):
+    """How far it is; the last has `done`, or comes at the timeout. `pending`: some of them, with why."""
+
+    done: bool
+    settled: int
+    total: int
+    pending: list[str] = []
+
+
+class Top(Request):
+    """The rates of logical nodes, again and again."""
+
+    names: list[str] = []
+    interval_s: Annotated[float, msgspec.Meta(ge=0.5)] = 2.0
+
+
+class TopReply(Reply):
+    """`nodes` as `status` shows them."""
+
+    nodes: list[PhysicalRow]
+    events_s: float
+    bytes_s: float
+
+
+class Tap(Request):
+    """A sample of the events that pass a logical node, on `physical` or wherever it runs. Delivery does not notice."""
+
+    logical: str
+    physical: str = ""
+    events_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+
+
+class TapEvent(Reply):
+    """An event; `body` is cut to what was sampled of it, as UTF-8 with replacements."""
+
+    physical: str
+    body: str
+    body_bytes: int
+    timestamp_ns: int
+    stream: str = ""
+    position: int = 0
+    attributes: dict[str, str] = {}
+
+
+class Tapped(Reply):
+    """`dropped`: passed meanwhile, and were not sampled."""
+
+    events: list[TapEvent]
+    dropped: int = 0
+    notes: list[str] = []

@@ -12,15 +12,14 @@ from typing import Any
 import msgspec
 
 from qanat.control.operations import cluster, configuration
-from qanat.control.operations.base import Reply, Request
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """`reads`: changes nothing, so that GET may do it. `streams`: gives replies until it ends, or its caller goes."""
 
-    request: type[Request]
-    reply: type[Reply]
+    request: type[msgspec.Struct]
+    reply: type[msgspec.Struct]
     reads: bool = False
     streams: bool = False
 

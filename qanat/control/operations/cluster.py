@@ -6,17 +6,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from qanat.control.operations.base import Count, Positive, Reply, Request
+from qanat.control.operations.base import Count, Positive
 
 
-class Status(Request):
+class Status(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What should run, what does, and what is wrong. `names`: of physical or logical nodes."""
 
     names: list[str] = []
     unsettled: bool = False  # only what does not run as it should
 
 
-class LogicalRow(Reply):
+class LogicalRow(msgspec.Struct, frozen=True, kw_only=True):
     """A logical node on a physical one. `progress`: unknown (lost), waiting, applying, applied or failed."""
 
     logical: str
@@ -40,7 +40,7 @@ class LogicalRow(Reply):
     positions: dict[str, int] = {}
 
 
-class PhysicalRow(Reply):
+class PhysicalRow(msgspec.Struct, frozen=True, kw_only=True):
     """A physical node. `state`: "attached" or "lost"; `master`: that it is attached to."""
 
     name: str
@@ -59,7 +59,7 @@ class PhysicalRow(Reply):
     logical: list[LogicalRow] = []
 
 
-class StatusReply(Reply):
+class StatusReply(msgspec.Struct, frozen=True, kw_only=True):
     """`notes`: what is configured and runs nowhere, masters that did not answer, and the like."""
 
     nodes: list[PhysicalRow]
@@ -68,17 +68,17 @@ class StatusReply(Reply):
     notes: list[str] = []
 
 
-class Nodes(Request):
+class Nodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every physical node that ever registered, and was not purged."""
 
     names: list[str] = []
 
 
-class Masters(Request):
+class Masters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every living master."""
 
 
-class MasterRow(Reply):
+class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
     """`reachable`: from the master that was asked. `revision`: that it has read and pushed."""
 
     id: str
@@ -91,42 +91,42 @@ class MasterRow(Reply):
     unsettled: int = 0
 
 
-class MastersReply(Reply):
+class MastersReply(msgspec.Struct, frozen=True, kw_only=True):
     """Sorted by id. `epoch`: of the leader."""
 
     masters: list[MasterRow]
     epoch: int = 0
 
 
-class Refresh(Request):
+class Refresh(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Build logical nodes anew though nothing changed. `names`: physical nodes, or logical ones wherever they run; none: all."""
 
     names: list[str] = []
 
 
-class Refreshed(Reply):
+class Refreshed(msgspec.Struct, frozen=True, kw_only=True):
     """The physical nodes that were told."""
 
     nodes: list[str]
 
 
-class Purge(Request):
+class Purge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Forget physical nodes that are gone, with their mapping."""
 
     names: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
-class Purged(Reply):
+class Purged(msgspec.Struct, frozen=True, kw_only=True):
     """The physical nodes that were forgotten."""
 
     nodes: list[str]
 
 
-class Version(Request):
+class Version(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What serves."""
 
 
-class VersionReply(Reply):
+class VersionReply(msgspec.Struct, frozen=True, kw_only=True):
     """`protocol`: of the wire contract."""
 
     version: str
@@ -138,7 +138,7 @@ class VersionReply(Reply):
 WAIT_S = 120.0
 
 
-class Wait(Request):
+class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Until nodes are `applied` (run what they should), `active` (and say ACTIVE), or `done` (and say IDLE).
 
     `names`: of physical or logical nodes; none: all that are attached. `revision`: wait for this one at least."""
@@ -149,7 +149,7 @@ class Wait(Request):
     revision: Count = 0
 
 
-class Waiting(Reply):
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """How far it is; the last has `done`, or comes at the timeout. `pending`: some of them, with why."""
 
     done: bool
@@ -158,14 +158,14 @@ class Waiting(Reply):
     pending: list[str] = []
 
 
-class Top(Request):
+class Top(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rates of logical nodes, again and again."""
 
     names: list[str] = []
     interval_s: Annotated[float, msgspec.Meta(ge=0.5)] = 2.0
 
 
-class TopReply(Reply):
+class TopReply(msgspec.Struct, frozen=True, kw_only=True):
     """`nodes` as `status` shows them."""
 
     nodes: list[PhysicalRow]
@@ -173,7 +173,7 @@ class TopReply(Reply):
     bytes_s: float
 
 
-class Tap(Request):
+class Tap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sample of the events that pass a logical node, on `physical` or wherever it runs. Delivery does not notice."""
 
     logical: str
@@ -182,7 +182,7 @@ class Tap(Request):
     seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
 
 
-class TapEvent(Reply):
+class TapEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event; `body` is cut to what was sampled of it, as UTF-8 with replacements."""
 
     physical: str
@@ -194,7 +194,7 @@ class TapEvent(Reply):
     attributes: dict[str, str] = {}
 
 
-class Tapped(Reply):
+class Tapped(msgspec.Struct, frozen=True, kw_only=True):
     """`dropped`: passed meanwhile, and were not sampled."""
 
     events: list[TapEvent]

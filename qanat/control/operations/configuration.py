@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from qanat.control.operations.base import Count, Reply, Request
+from qanat.control.operations.base import Count
 
 
-class Apply(Request):
+class Apply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Make the configuration say what `text` says. All of it is done, or nothing.
 
     `dry_run`: only plan. `prune`: delete the logical nodes of the flows in `text` that it does not name. `expected`: versions
@@ -23,7 +23,7 @@ class Apply(Request):
     expected: dict[str, Count] = {}
 
 
-class Diff(Request):
+class Diff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `apply` would change."""
 
     text: str
@@ -31,7 +31,7 @@ class Diff(Request):
     prune: bool = False
 
 
-class Change(Reply):
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of one logical node. `version`: before the change, 0 when there was none.
 
     `runs_on`: some of the physical nodes that would run it, of `runs_on_count` that are known."""
@@ -46,7 +46,7 @@ class Change(Reply):
     runs_on_count: int = 0
 
 
-class Plan(Reply):
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """`revision`: of the configuration, after it was applied. `notes`: what an operator should know, as sentences."""
 
     changes: list[Change]
@@ -55,14 +55,14 @@ class Plan(Reply):
     notes: list[str] = []
 
 
-class Get(Request):
+class Get(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of logical nodes: all, those of `names`, those of a flow."""
 
     names: list[str] = []
     flow: str | None = None
 
 
-class Configured(Reply):
+class Configured(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a logical node's configuration; `text` is empty for one that was deleted."""
 
     logical: str
@@ -73,13 +73,13 @@ class Configured(Reply):
     time_ns: int
 
 
-class Configuration(Reply):
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """Sorted by name; a history by version, the last first."""
 
     nodes: list[Configured]
 
 
-class Config(Request):
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Configure one logical node, as Flume OG's `config` did. `source` may be `source | channel`."""
 
     logical: str
@@ -90,40 +90,40 @@ class Config(Request):
     dry_run: bool = False
 
 
-class Multiconfig(Request):
+class Multiconfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Configure all logical nodes of a text; the same as `apply`."""
 
     text: str
     dry_run: bool = False
 
 
-class Unconfig(Request):
+class Unconfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Delete the configuration of logical nodes. Their histories stay."""
 
     names: Annotated[list[str], msgspec.Meta(min_length=1)]
     expected: dict[str, Count] = {}
 
 
-class Decommission(Request):
+class Decommission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Delete logical nodes: their configuration, and every mapping that names them."""
 
     names: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
-class Save(Request):
+class Save(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All configuration as one text, or that of one flow."""
 
     flow: str | None = None
 
 
-class Saved(Reply):
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """`text` for `load`, or a repository; `mapping`: what was placed by hand."""
 
     text: str
     mapping: dict[str, list[str]]
 
 
-class Load(Request):
+class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Apply what `save` gave. Nothing is deleted; a physical node's mapping is replaced."""
 
     text: str
@@ -131,14 +131,14 @@ class Load(Request):
     dry_run: bool = False
 
 
-class History(Request):
+class History(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Former versions of a logical node, the last first."""
 
     logical: str
     limit: Annotated[int, msgspec.Meta(ge=1)] = 50
 
 
-class Rollback(Request):
+class Rollback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Configure a logical node as it was; that makes a new version."""
 
     logical: str
@@ -146,35 +146,35 @@ class Rollback(Request):
     dry_run: bool = False
 
 
-class Map(Request):
+class Map(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Place logical nodes on a physical node by hand."""
 
     physical: str
     logical: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
-class Spawn(Map):
+class Spawn(Map, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same as `map`, as Flume OG called it."""
 
 
-class Unmap(Request):
+class Unmap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Take back what was placed by hand; without names, all of it."""
 
     physical: str
     logical: list[str] = []
 
 
-class Mappings(Request):
+class Mappings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was placed by hand."""
 
 
-class MappingsReply(Reply):
+class MappingsReply(msgspec.Struct, frozen=True, kw_only=True):
     """Physical node -> logical nodes."""
 
     mapping: dict[str, list[str]]
 
 
-class Limit(Request):
+class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Set a rate limit (0: none), or delete it. Without an id: list them."""
 
     id: str = ""
@@ -183,7 +183,7 @@ class Limit(Request):
     delete: bool = False
 
 
-class LimitRow(Reply):
+class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
     """A rate limit; 0 is none."""
 
     id: str
@@ -191,7 +191,7 @@ class LimitRow(Reply):
     bytes_s: float
 
 
-class LimitsReply(Reply):
+class LimitsReply(msgspec.Struct, frozen=True, kw_only=True):
     """All of them, by id."""
 
     limits: list[LimitRow]

@@ -329,8 +329,12 @@ class Database:
 
     def _before_connect(self, dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
         """With the password as it is now: it may have been replaced."""
-        if self._password is not None:
+        if self._password is None:
+            return
+        try:
             parameters["password"] = self._password()
+        except ConfigError as error:  # it was there when the channel was opened
+            raise RetryableError(str(error)) from None
 
     @contextlib.contextmanager
     def _explained(self, verb: str) -> Iterator[None]:

@@ -139,3 +139,25 @@ def test_wrong_password_is_said_without_showing_it(shared, tmp_path):
     with pytest.raises((RetryableError, ConfigError), match="password authentication failed") as caught:
         bench.build().open([])
     assert "s3cret" not in str(caught.value)
+
+
+def test_password_that_is_being_replaced_is_waited_for(breakable, tmp_path):
+    bench, password = bench_on(breakable, tmp_path), tmp_path / "password"
+    put = batches(20)
+    with bench.opened() as feed:
+        feed.put(*put[:10])
+        feed.accepted("s", put[9].end)
+        text = password.read_text()
+        password.unlink()
+        breakable.kill()
+        breakable.start()
+        feed.put(put[10])
+        with feed.channel.changed:
+            assert feed.channel.changed.wait_for(
+                lambda: "can't read" in (feed.channel._writer.trouble or ""), 20.0
+            )
+        password.write_text(text)
+        for batch in put[11:]:
+            put_anyway(feed, batch)
+        feed.view.begin()
+        assert feed.view.read_events(80) == bodies(put)

@@ -155,7 +155,7 @@ class Claims:
             raise NotConnectedError(
                 f"sink {old.owner!r} owns {sender!r} but has no commit record at {commit} yet"
             )
-        ops += [Check(commit, record_node.version), Set(fence, b"", fence_node.version)]
+        ops += [Check(commit, record_node.version), Set(fence, fence_node.value, fence_node.version)]
         record = documents.decode_record(record_node.value, commit)
         self._state.takeovers += 1
         self._state.report("claim_taken_over", f"{sender} from {old.owner}, epoch {old.epoch + 1}")
@@ -168,7 +168,7 @@ class Claims:
             self._state.cut_off(held, "the sender has a newer connection", newer)
         held.instance, held.instance_epoch = hello.instance, instance_epoch
         held.ack_on_receipt = hello.ack_on_receipt
-        held.rewinding.clear()
+        held.rewinds = 0
         if wanted.lost:
             return
         held.connection = hello.connection

@@ -73,6 +73,8 @@ class CommitLoop:
         self._state = state
         self._claims = claims
         self._prefix = prefix
+        self._mark = prefix.encode()  # in the fence of the sink: who recovered last
+        self._is_recovered = False
         self._commit_s = commit_s
         self._commit_bytes = commit_bytes
         self._record_streams_max = record_streams_max
@@ -138,25 +140,27 @@ class CommitLoop:
     def _recover_once(self) -> Procedure:
         """Rule 4: the own fence moves first, so that no commit of a former life can land after the record is read.
 
-        Then storage is claimed, and only then the record read: it is what storage must be made to say if the fence is
-        still ours. Else somebody newer may have claimed storage before we did, and committed more.
+        Then storage is claimed, and only then the record read: it is what storage must be made to say if the fence still
+        has our mark. Else somebody newer may have claimed storage before we did, and committed more.
         """
         state = self._state
+        self._is_recovered = False
         fence, commit = documents.fence_path(state.sink), documents.commit_path(state.sink)
         (node,) = yield Get((fence,), fresh=True)
         if node is None:
-            yield Multi((Create(fence, b""), Create(commit, documents.encode(Record()))))
+            yield Multi((Create(fence, self._mark), Create(commit, documents.encode(Record()))))
         else:
-            yield Multi((Set(fence, b"", node.version),))
+            yield Multi((Set(fence, self._mark, node.version),))
         yield SinkClaim()
         (fence_node,) = yield Get((fence,), fresh=True)
-        if fence_node.version != (0 if node is None else node.version + 1):
-            raise RetryableError(f"the fence of {state.sink} moved again during recovery")
+        if fence_node.value != self._mark:
+            raise RetryableError(f"another process of {state.sink} has begun to recover")
         (record_node,) = yield Get((commit,), fresh=True)
         state.adopt(fence_node, record_node)
         yield SinkOpen(state.record.token)
         if state.record.token is not None:
             yield SinkPublish(state.record.token)
+        self._is_recovered = True
 
     # Commit.
 
@@ -334,17 +338,24 @@ class CommitLoop:
             self._rewind_all(held)
 
     def _return_to_record(self) -> Procedure:
-        """The fence is read before the record: once it is known to have moved, no older commit can change the record."""
+        """The fence is read before the record: once it is known to have moved, no older commit can change the record.
+
+        A fence that another process of this sink has moved by its recovery is not ours to adopt, nor is storage: come back as
+        a new process would.
+        """
         state = self._state
         (fence_node,) = yield Get((documents.fence_path(state.sink),), fresh=True)
-        (record_node,) = yield Get((documents.commit_path(state.sink),), fresh=True)
-        state.adopt(fence_node, record_node)
-        try:
-            yield SinkDiscard(state.record.token)
-        except (
-            FencedError
-        ) as error:  # storage was adopted while we were away: come back as a new process would
-            state.report("sink_taken_over", str(error))
+        if self._is_recovered and fence_node.value == self._mark:
+            (record_node,) = yield Get((documents.commit_path(state.sink),), fresh=True)
+            state.adopt(fence_node, record_node)
+            try:
+                yield SinkDiscard(state.record.token)
+            except FencedError:
+                self._is_recovered = False
+        else:
+            self._is_recovered = False
+        if not self._is_recovered:
+            state.report("sink_taken_over", "another process of this sink has recovered it")
             yield from self._recover_once()
         before = list(state.held.values())
         nodes = yield Get(tuple(documents.claim_path(held.sender) for held in before), fresh=True)
@@ -366,6 +377,5 @@ class CommitLoop:
     def _rewind_all(self, held: Held) -> None:
         recorded = self._state.record.positions.get(held.sender, {})
         held.committed = documents.merged(held.committed, recorded)
-        held.rewinding.clear()
         held.next = {name: held.committed[name] for name in held.next}
-        self._state.rewind(held, dict(held.next))
+        self._state.rewind(held)

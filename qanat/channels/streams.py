@@ -35,6 +35,15 @@ def numbered(batch: Batch, stream: str, start: int) -> Batch:
     return columns.numbered(batch, stream, start)
 
 
+def encoded(batch: Batch, start: int) -> bytes:
+    """The payload as bytes: lines as they are, columns with the numbers from `start` on as positions."""
+    if isinstance(batch.payload, bytes):
+        return batch.payload
+    from qanat import columns
+
+    return columns.encode(columns.numbered(batch, batch.stream, start).payload)
+
+
 def cut_before(batch: Batch, position: int) -> Batch:
     """What is left of `batch` from `position` on, `start <= position <= end`; doesn't import Arrow for LINES.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-SECTOR_BYTES = 512
+SECTOR_BYTES = 512  # what a disk writes as a whole or, torn, in part
 
 
 @dataclass(slots=True, eq=False)

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from qanat.batch import Batch, PayloadForm
+from qanat.batch import Batch
 from qanat.channels import streams
-from qanat.channels.wal import record, writer
+from qanat.channels.wal import opening, record, writer
 from qanat.channels.wal.cursors import Cursors
 from qanat.channels.wal.directory import Directory
 from qanat.channels.wal.positions import Positions
 from qanat.channels.wal.record import FIXED_BYTES, Head
-from qanat.channels.wal.recovery import Recovered, recover
+from qanat.channels.wal.recovery import recover
 from qanat.channels.wal.segment import Segment, segment_name
 from qanat.channels.wal.segments import Segments
 from qanat.channels.wal.settings import Fsync, Settings
@@ -25,10 +25,6 @@ from qanat.component import Cursor
 from qanat.errors import CorruptError, RetryableError
 
 _log = structlog.get_logger()
-
-# Skipped after a power cut when nothing was synced. An event has a byte at least, so that more of them can't have been lost
-# than a tebibyte of unwritten memory holds; and of 62-bit positions there are enough for four million such power cuts.
-SKIP_EVENTS = 1 << 40
 
 # A segment ends when it has so many records, so that recovery and a seek, which go from record to record, take a second at most.
 SEGMENT_RECORDS_MAX = 1 << 17
@@ -88,8 +84,8 @@ class Log:
         self.number = self.durable = found.number
         self.positions = Positions(found.taken)
         self.segments.restore(found, record.seed_of(self.incarnation))
-        self._resume = self._resume_at(found)
-        self._repair(found)
+        self._resume = opening.resume_at(found, self.settings.boot)
+        self._writer = opening.repair(self.directory, self.segments, found, resume=self._resume)
         if not self.segments.all:
             self._create(0)
         if self._resume > self.number:
@@ -98,39 +94,6 @@ class Log:
             )  # fmt: skip
         self.cursors.restore(named, self.incarnation, self.segments.oldest, self.number)
         return dict(self.positions.taken)
-
-    def _resume_at(self, found: Recovered) -> int:
-        """Behind every number that may have been seen by somebody."""
-        if found.boot and found.boot != self.settings.boot:
-            return found.resume + SKIP_EVENTS
-        return found.resume
-
-    def _repair(self, found: Recovered) -> None:
-        """Cut off what is torn, set aside what is damaged; make durable what is kept, which a killed process left in memory."""
-        for segment, missing in found.damaged:
-            segment.is_counted = True
-            if not segment.damaged:  # else it was counted by an earlier process
-                self.segments.set_aside(segment, missing)
-        self.directory.sync()  # what an earlier process removed must not come back
-        if found.boot:  # earlier segments may not be synced either
-            for segment in found.segments[:-1]:
-                file = self.directory.open(segment.name)
-                file.sync()
-                file.close()
-        if not found.segments:
-            return
-        last = found.segments[-1]
-        file = self.directory.open(last.name, writable=True)
-        if found.is_open and found.torn_bytes:
-            _log.info("wal_torn_end_cut_off", segment=last.name, bytes=found.torn_bytes, at=last.size)
-        if found.is_open:
-            file.truncate(last.size)
-        file.sync()
-        if found.is_open and self._resume == self.number:
-            self._writer = Writer(last, file)
-            self._writer.boot = found.boot
-        else:
-            file.close()
 
     def close(self) -> None:
         """Make everything durable that can be, release everything. Idempotent."""
@@ -208,7 +171,7 @@ class Log:
         if current is None or self._must_roll(current):
             current = self._roll()
         self._remove_unfinished()
-        payload = _payload(batch, self.number)
+        payload = streams.encoded(batch, self.number)
         head = record.encode(
             record.BATCH, meta, payload, self.segments.seed, number=self.number, durable=self.durable,
             form=batch.form, count=batch.count, timestamp_ns=batch.timestamp_ns, start=batch.start, end=batch.end,
@@ -458,12 +421,3 @@ class Log:
         with self.guard:
             self.cursors.move(cursor, min(position, self.durable))
         self._notify()
-
-
-def _payload(batch: Batch, number: int) -> bytes:
-    if batch.form is PayloadForm.LINES:
-        assert isinstance(batch.payload, bytes)
-        return batch.payload
-    from qanat import columns
-
-    return columns.encode(columns.numbered(batch, batch.stream, number).payload)

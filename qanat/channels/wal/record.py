@@ -20,7 +20,7 @@ from qanat.batch import PayloadForm
 MAGIC = b"\xf5QW1"  # the first byte is in no UTF-8 text
 _FIXED = struct.Struct("<4sBBHIIIQIIQqQQ")
 _CRC = struct.Struct("<I")
-FIXED_BYTES = _FIXED.size + _CRC.size
+FIXED_BYTES = _FIXED.size + _CRC.size  # what every record begins with; the format says so
 
 # What a length may say at most. The describing part: attributes, and streams to forget; a payload in columns has eight bytes
 # for the position of each of up to `BATCH_EVENTS_MAX` events besides its bodies; so does the head of 100,000 streams fit.

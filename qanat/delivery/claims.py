@@ -168,7 +168,7 @@ class Claims:
             self._state.cut_off(held, "the sender has a newer connection", newer)
         held.instance, held.instance_epoch = hello.instance, instance_epoch
         held.ack_on_receipt = hello.ack_on_receipt
-        held.rewinds = 0
+        held.rewinding.clear()
         if wanted.lost:
             return
         held.connection = hello.connection

@@ -26,11 +26,11 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 # Name -> where the click command is (module:attribute), and the line that `qanat --help` shows without importing it.
 BUILT_IN = {
     "check": ("qanat.cli.check_command:command", "Check flow files; nothing is started."),
+    "fmt": ("qanat.cli.fmt:command", "Lay out flow files in the canonical form."),
     "run": ("qanat.cli.run:command", "Run a flow file, all tiers on this machine."),
     "demo": ("qanat.cli.demo:command", "Start a small cluster here, break it, and count what arrived."),
     "dump": ("qanat.cli.dump:command", "Print what a source yields."),
     "verify": ("qanat.cli.verify:command", "Count what is lost, doubled or out of order in stored files."),
-    "wal": ("qanat.cli.wal:command", "Look into the write-ahead log of a fileChannel."),
 }
 # Programs that ship with this distribution bring their command as an entry point, like anybody's.
 PROGRAMS = {
@@ -40,9 +40,9 @@ PROGRAMS = {
 }
 
 # Their output is for reading or for a pipe; what they do on the way is of no interest unless it goes wrong.
-_RESULT_COMMANDS = {"dump", "verify", "wal"}
+_RESULT_COMMANDS = {"dump", "verify"}
 # They log nothing, and are run for every file and every commit: they start without a log, in half the time.
-_SILENT_COMMANDS = {"check"}
+_SILENT_COMMANDS = {"check", "fmt"}
 
 EPILOG = """\b
 Exit codes:

@@ -81,6 +81,7 @@ class _Entry:
         self.is_faulty = False
         self.fed: list[Token] = []
         self.depth = 0
+        self.has_bar = False
 
     def feed(self, token: Token) -> bool:
         """False, after recording why, when `token` does not fit."""
@@ -107,6 +108,8 @@ class _Entry:
             self.depth += 1
         elif token.type in _CLOSING:
             self.depth -= 1
+        elif token.type == "VBAR":
+            self.has_bar = True
         if self.depth > NESTING_MAX:
             token.fault(f"brackets are nested deeper than {NESTING_MAX} levels")
             self.is_faulty = True
@@ -214,7 +217,7 @@ class _Reader:
 
 def _starts_statement(entry: _Entry, token: Token) -> bool:
     """A `;` was forgotten: `name :` begins a line, where a name was still taken for a part of the sink before it."""
-    if token.type not in ("COLON", "AT") or entry.depth > 0 or len(entry.fed) < 2:
+    if token.type not in ("COLON", "AT") or not entry.has_bar or entry.depth > 0:
         return False
     before, name = entry.fed[-2:]
     return name.type == "NAME" and name.place.line > before.place.line

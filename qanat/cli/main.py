@@ -31,6 +31,7 @@ BUILT_IN = {
     "demo": ("qanat.cli.demo:command", "Start a small cluster here, break it, and count what arrived."),
     "dump": ("qanat.cli.dump:command", "Print what a source yields."),
     "verify": ("qanat.cli.verify:command", "Count what is lost, doubled or out of order in stored files."),
+    "wal": ("qanat.cli.wal:command", "Look into the write-ahead log of a fileChannel."),
 }
 # Programs that ship with this distribution bring their command as an entry point, like anybody's.
 PROGRAMS = {
@@ -40,7 +41,7 @@ PROGRAMS = {
 }
 
 # Their output is for reading or for a pipe; what they do on the way is of no interest unless it goes wrong.
-_RESULT_COMMANDS = {"dump", "verify"}
+_RESULT_COMMANDS = {"dump", "verify", "wal"}
 # They log nothing, and are run for every file and every commit: they start without a log, in half the time.
 _SILENT_COMMANDS = {"check", "fmt"}
 

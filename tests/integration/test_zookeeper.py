@@ -372,7 +372,7 @@ def test_nothing_is_done_without_a_majority_and_everything_goes_on_with_one(ense
                 while not registration.stands:  # noqa: ASYNC110  # a property is what is tested
                     await asyncio.sleep(0.05)
                 await anext(watch)  # told after the interruption
-                while await children(reader, "/live") != ["c1"]:
+                while await children(reader, "/live") != ["c1"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             registering.cancel()
             await asyncio.gather(registering, return_exceptions=True)

@@ -468,3 +468,14 @@ def late_append_of_a_paused_owner_lands_in_the_copy(patch: pytest.MonkeyPatch) -
 @mutant
 def owner_undoes_and_publishes_what_was_adopted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Tenant, "is_lost", lambda self: False)
+
+
+@mutant
+def recovery_leaves_no_mark_in_its_fence(patch: pytest.MonkeyPatch) -> None:
+    original = CommitLoop.__init__
+
+    def init(self: CommitLoop, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        self._mark = b""
+
+    patch.setattr(CommitLoop, "__init__", init)

@@ -26,7 +26,7 @@ from qanat.delivery.sender import Phase, SenderCore
 from qanat.errors import FencedError, RetryableError
 from qanat.metrics import AgentMetrics
 from qanat.rpc.backoff import backoff_s
-from qanat.rpc.codec import encode_batch
+from qanat.rpc.codec import after_rewinds, encode_batch
 from qanat.rpc.options import PROTOCOL, channel_options
 from qanat.wire.v1 import delivery_pb2 as wire
 
@@ -178,17 +178,22 @@ class Delivery:
 
     async def _read_some(self) -> bool:
         """False when there is nothing to read. Nothing here outlives a batch: a megabyte kept is a megabyte of RSS."""
+        generation = self.core.generation
         items = await self._thread.ask(self._read, min(self.core.credit_bytes, limits.BATCH_BYTES_TARGET))
         for item in items:
-            self._was_read(item)
+            self._was_read(item, generation)
         return bool(items)
 
-    def _was_read(self, item: tuple[Batch, bytes]) -> None:
+    def _was_read(self, item: tuple[Batch, bytes], generation: int) -> None:
         self._batch = item
         batch = item[0]
         self._metrics.read(batch.count, batch.payload_bytes)
         now_s = self._context.clock.monotonic_s()
-        self._handle(m.WasRead(batch.stream, batch.start, batch.end, batch.payload_bytes, batch.count, now_s))
+        self._handle(
+            m.WasRead(
+                batch.stream, batch.start, batch.end, batch.payload_bytes, batch.count, now_s, generation
+            )
+        )
         self._batch = None
 
     async def _hear(self, timeout_s: float) -> None:
@@ -232,7 +237,7 @@ class Delivery:
     def _do(self, command: m.Command) -> None:
         match command:
             case m.SendRead():
-                self._send_read()
+                self._send_read(command.rewinds)
             case m.Acknowledge():
                 self._thread.tell(self._source.acknowledge, command.positions)
             case m.Recover():
@@ -250,11 +255,11 @@ class Delivery:
             case _:
                 self._say(command)
 
-    def _send_read(self) -> None:
+    def _send_read(self, rewinds: int) -> None:
         assert self._batch is not None
         assert self._connection is not None
         batch, data = self._batch
-        self._connection.send_batch(data)
+        self._connection.send_batch(after_rewinds(data, rewinds))
         self._metrics.sent(batch.count, batch.payload_bytes)
 
     def _say(self, command: m.Command) -> None:

@@ -130,7 +130,7 @@ class Ingest:
         number = connection.number
         match message.WhichOneof("message"):
             case "batch":
-                self._take_batch(number, message.batch)
+                self._take_batch(number, message.batch, message.rewinds)
             case "hello":
                 hello = message.hello
                 if hello.protocol != PROTOCOL or not hello.sender or not hello.instance:
@@ -154,7 +154,7 @@ class Ingest:
                 log.warning("message_unknown", peer=connection.peer, message=other)
         return True
 
-    def _take_batch(self, number: int, message: wire.Batch) -> None:
+    def _take_batch(self, number: int, message: wire.Batch, rewinds: int) -> None:
         batch, corrupt = None, False
         try:
             batch = decode_batch(message)
@@ -162,7 +162,8 @@ class Ingest:
             corrupt = True
             log.error("batch_corrupt", error=str(error))
         size = 0 if batch is None else batch.payload_bytes
-        self._handle(BatchReceived(number, message.stream, message.start, message.end, size, corrupt), batch)
+        received = BatchReceived(number, message.stream, message.start, message.end, size, corrupt, rewinds)
+        self._handle(received, batch)
 
     async def _write(self, connection: Connection, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         while True:

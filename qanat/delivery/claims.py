@@ -168,7 +168,8 @@ class Claims:
             self._state.cut_off(held, "the sender has a newer connection", newer)
         held.instance, held.instance_epoch = hello.instance, instance_epoch
         held.ack_on_receipt = hello.ack_on_receipt
-        held.rewinding.clear()
+        if held.connection != hello.connection:
+            held.rewinds = 0
         if wanted.lost:
             return
         held.connection = hello.connection

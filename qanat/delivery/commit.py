@@ -377,6 +377,5 @@ class CommitLoop:
     def _rewind_all(self, held: Held) -> None:
         recorded = self._state.record.positions.get(held.sender, {})
         held.committed = documents.merged(held.committed, recorded)
-        held.rewinding.clear()
         held.next = {name: held.committed[name] for name in held.next}
-        self._state.rewind(held, dict(held.next))
+        self._state.rewind(held)

@@ -3,7 +3,8 @@
 Theory of operation. The core is in one of these phases:
 
     RECOVERING  own fence moved, commit record read, sink truncated to it
-    READY       batches are accepted: `start == next` is appended, `end <= next` was seen, anything else is rewound
+    READY       batches are accepted: `start == next` is appended, `end <= next` was seen, after anything else the sender
+                is rewound: all of its streams, so that their order to each other stays what the source made it
     ABORTING    the open transaction is being undone, because the fence moved or the sink failed; batches are dropped,
                 and their senders rewound at the end
     STOPPING    one last commit, then claims are released
@@ -132,37 +133,28 @@ class ReceiverCore:
         held = self.state.holder(event.connection)
         if held is None or held.releasing or self.state.phase is not Phase.READY:
             return  # dropped; its sender is rewound when this sink is ready again, or is told to go
+        if event.rewinds != held.rewinds:
+            return  # on its way before its sender knew of a rewind
         position = held.next.get(event.stream)
-        if event.corrupt:
-            self._rewind_corrupt(held, event)
+        if event.corrupt:  # bytes were damaged on the way: ask again
+            self.state.report("batch_corrupt", f"{held.sender}: {event.stream} at {event.start}")
+            self.state.rewind(held)
         elif position is None:
             reason = f"stream {event.stream!r} was sent without being opened"
             self.state.out.append(Disconnect(event.connection, reason))
         elif event.start == position and event.end >= position:
             self._accept(held, event)
         elif event.end > position:
-            self._rewind_once(held, event.stream, position)
+            self.state.rewind(held)
 
     def _accept(self, held: Held, event: BatchReceived) -> None:
         held.next[event.stream] = event.end
-        held.rewinding.discard(event.stream)
         self.state.open_bytes += event.payload_bytes
         self.state.out.append(Append())
         if held.ack_on_receipt and self.state.open_bytes < RECEIPT_COMMITS_MAX * self._commit_bytes:
             self.state.out.append(SendAck(event.connection, {event.stream: event.end}))
         if self.state.open_bytes >= self._commit_bytes:
             self._hurry()
-
-    def _rewind_once(self, held: Held, stream: str, position: int) -> None:
-        """One rewind for each gap: what else was in flight behind it is dropped in silence."""
-        if stream not in held.rewinding:
-            held.rewinding.add(stream)
-            self.state.rewind(held, {stream: position})
-
-    def _rewind_corrupt(self, held: Held, event: BatchReceived) -> None:
-        """Bytes were damaged on the way: ask again. Which stream it was can't be trusted, so all are rewound."""
-        self.state.report("batch_corrupt", f"{held.sender}: {event.stream} at {event.start}")
-        self.state.rewind(held, dict(held.next))
 
     # Streams and connections.
 

@@ -44,7 +44,7 @@ class OpenReceived:
 
 @dataclass(frozen=True, slots=True)
 class BatchReceived:
-    """`corrupt`: its checksum is wrong, so that all but the stream's name is doubtful."""
+    """`corrupt`: its checksum is wrong, so that all of it is doubtful. `rewinds`: how many its sender had followed."""
 
     connection: int
     stream: str
@@ -52,6 +52,7 @@ class BatchReceived:
     end: int
     payload_bytes: int
     corrupt: bool = False
+    rewinds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

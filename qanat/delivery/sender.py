@@ -99,6 +99,7 @@ class SenderCore:
         self.acked_events = 0
         self.acked_bytes = 0
         self.rewinds = 0
+        self.generation = 0  # of the source's positions: another one with every seek
         self.failovers = 0
         self._streams: dict[str, _Stream] = {}
         self._committed: dict[str, int] = {}  # what collectors said of streams, also of those not found yet
@@ -107,6 +108,7 @@ class SenderCore:
         self._window_bytes = 0
         self._attempt = 0
         self._welcomed = False
+        self._followed = 0  # rewinds of this connection
         self._is_known = False  # some collector has welcomed this process
 
     @property
@@ -131,8 +133,12 @@ class SenderCore:
 
     def handle(self, event: Event) -> list[Command]:
         """Take one event in, give the commands that follow from it."""
-        if self.phase is Phase.HALTED:
-            return []
+        commands = [] if self.phase is Phase.HALTED else self._dispatch(event)
+        if any(isinstance(command, Seek) for command in commands):
+            self.generation += 1
+        return commands
+
+    def _dispatch(self, event: Event) -> list[Command]:
         match event:
             case Started():
                 return [Pause(self._attempt)]
@@ -167,6 +173,7 @@ class SenderCore:
                 return self._resume(event.positions)
             case Rewound():
                 self.rewinds += 1
+                self._followed += 1
                 return self._resume(event.positions) + self._release_when_drained()
             case Acked():
                 return self._acked(event)
@@ -250,12 +257,13 @@ class SenderCore:
         stream = self._streams.get(event.stream)
         if stream is None or stream.next is None or self.phase is not Phase.STREAMING:
             return []  # read before a disconnection or a handover; it will be read again
-        if event.start != stream.next:
-            return [Seek(event.stream, stream.next)]  # read before a rewind
+        if event.start != stream.next or event.generation != self.generation:
+            # Read before a seek, and perhaps out of its turn: a file that comes after another is read again with it.
+            return [Seek(event.stream, stream.next)]
         stream.next = event.end
         stream.sent.append(event)
         self.inflight_bytes += event.payload_bytes
-        return [SendRead(self._connection)]
+        return [SendRead(self._connection, self._followed)]
 
     def _acked(self, event: Acked) -> list[Command]:
         commands: list[Command] = [Acknowledge(event.positions)]
@@ -320,6 +328,7 @@ class SenderCore:
     def _reset_connection(self) -> None:
         self.phase = Phase.BACKOFF
         self._welcomed = False
+        self._followed = 0
         self._connection += 1  # nothing that the old one still says is heard
         self.inflight_bytes = 0
         for stream in self._streams.values():

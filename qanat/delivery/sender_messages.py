@@ -100,7 +100,8 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class WasRead:
-    """The source yielded a batch. `events` and `at_s` (monotonic) are for metrics alone."""
+    """The source yielded a batch. `generation`: the core's when it was asked to. `events` and `at_s` (monotonic) are for
+    metrics alone."""
 
     stream: str
     start: int
@@ -108,6 +109,7 @@ class WasRead:
     payload_bytes: int
     events: int = 0
     at_s: float = 0.0
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +156,10 @@ class SendOpen:
 
 @dataclass(frozen=True, slots=True)
 class SendRead:
-    """Send the batch that was just read."""
+    """Send the batch that was just read, and how many rewinds of this connection were followed before it."""
 
     connection: int
+    rewinds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

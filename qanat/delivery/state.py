@@ -40,7 +40,7 @@ class Held:
     base: Positions
     committed: Positions
     next: Positions = field(default_factory=dict)
-    rewinding: set[str] = field(default_factory=set)
+    rewinds: int = 0  # that this connection was told: what was sent before it followed them is dropped
     retired: set[str] = field(default_factory=set)
     releasing: bool = (
         False  # takes no more batches: a commit must not move what the released claim has in its base
@@ -131,11 +131,12 @@ class SinkState:
         if self.phase is Phase.READY:
             self.phase = Phase.ABORTING
 
-    def rewind(self, held: Held, positions: Positions) -> None:
-        """Ask for these streams again, if their sender is there."""
-        if held.connection is not None and positions:
+    def rewind(self, held: Held) -> None:
+        """Ask for all open streams again, if their sender is there, from where they are."""
+        if held.connection is not None and held.next:
             self.rewinds += 1
-            self.out.append(SendRewind(held.connection, positions))
+            held.rewinds += 1
+            self.out.append(SendRewind(held.connection, dict(held.next)))
 
     def cut_off(self, held: Held, reason: str, newer: tuple[str, int] | None = None) -> None:
         """End the sender's connection; `newer` is the (instance, epoch) that fences it."""

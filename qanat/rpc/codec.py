@@ -13,6 +13,7 @@ _FORM = {PayloadForm.LINES: wire.PAYLOAD_FORM_LINES, PayloadForm.COLUMNS: wire.P
 _LENGTH_DELIMITED = 2
 _PAYLOAD_TAG = bytes([wire.Batch.PAYLOAD_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 _BATCH_TAG = bytes([wire.ToCollector.BATCH_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
+_REWINDS_TAG = bytes([wire.ToCollector.REWINDS_FIELD_NUMBER << 3])
 
 
 def encode_batch(batch: Batch) -> bytes:
@@ -35,6 +36,11 @@ def encode_batch(batch: Batch) -> bytes:
     length = _varint(len(payload))
     whole = len(head) + len(_PAYLOAD_TAG) + len(length) + len(payload)
     return b"".join((_BATCH_TAG, _varint(whole), head, _PAYLOAD_TAG, length, payload))
+
+
+def after_rewinds(data: bytes, rewinds: int) -> bytes:
+    """An encoded batch that says how many rewinds its sender had followed; mostly none, which needs no copy."""
+    return data if rewinds == 0 else b"".join((data, _REWINDS_TAG, _varint(rewinds)))
 
 
 def decode_batch(message: wire.Batch) -> Batch:

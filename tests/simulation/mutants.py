@@ -303,6 +303,27 @@ def sender_does_not_seek_on_a_rewind(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SenderCore, "_resume", resume)
 
 
+@mutant
+def receiver_takes_what_was_sent_before_a_rewind(patch: pytest.MonkeyPatch) -> None:
+    original = ReceiverCore._on_batch
+
+    def on_batch(self: ReceiverCore, event: BatchReceived) -> None:
+        held = self.state.holder(event.connection)
+        original(self, event if held is None else replace(event, rewinds=held.rewinds))
+
+    patch.setattr(ReceiverCore, "_on_batch", on_batch)
+
+
+@mutant
+def sender_sends_what_it_read_before_a_seek(patch: pytest.MonkeyPatch) -> None:
+    original = SenderCore._was_read
+
+    def was_read(self: SenderCore, event: Any) -> Any:
+        return original(self, replace(event, generation=self.generation))
+
+    patch.setattr(SenderCore, "_was_read", was_read)
+
+
 # Levels and channels.
 
 

@@ -76,7 +76,7 @@ class Agent(Process):
         self.kernel.note(self.name, command)
         match command:
             case s.SendRead():
-                self._send_batch()
+                self._send_batch(command.rewinds)
             case s.Seek():
                 self.source.seek(command.stream, command.position)
             case s.Acknowledge():
@@ -122,11 +122,15 @@ class Agent(Process):
             case s.SendRelease():
                 connection.up(r.ReleaseReceived(number))
 
-    def _send_batch(self) -> None:
+    def _send_batch(self, rewinds: int) -> None:
         batch, connection = self._batch, self.connection
         assert batch is not None, "told to send what was not read"
         assert connection is not None, "told to send without a connection"
-        connection.up(r.BatchReceived(connection.number, batch.stream, batch.start, batch.end, batch.count))
+        connection.up(
+            r.BatchReceived(
+                connection.number, batch.stream, batch.start, batch.end, batch.count, rewinds=rewinds
+            )
+        )
 
     def _acknowledge(self, command: s.Acknowledge) -> None:
         self._world.ledger.check_acked(self.name, command.positions)
@@ -168,12 +172,12 @@ class Agent(Process):
         if batch is None:
             self._is_reading = False
             return
-        self.soon(self.kernel.between(0.0, 0.005), self._was_read, batch)
+        self.soon(self.kernel.between(0.0, 0.005), self._was_read, batch, self.core.generation)
 
-    def _was_read(self, batch: Read) -> None:
+    def _was_read(self, batch: Read, generation: int) -> None:
         self._is_reading = False
         self._batch = batch
-        self.handle(s.WasRead(batch.stream, batch.start, batch.end, batch.count))
+        self.handle(s.WasRead(batch.stream, batch.start, batch.end, batch.count, generation=generation))
         self._batch = None
 
     def _check(self) -> None:

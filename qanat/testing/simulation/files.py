@@ -11,13 +11,17 @@ BATCH_EVENTS_MAX = 8  # small, so that a window has many batches
 
 @dataclass(slots=True)
 class File:
-    """One stream. It holds the events `[start, size)`; once `finished` it does not grow; `done`: acknowledged, deleted."""
+    """One stream. It holds the events `[start, size)`; once `finished` it does not grow; `done`: acknowledged, deleted.
+
+    `before`: the file that this one took the place of, which is read first (rotation).
+    """
 
     stream: str
     start: int
     size: int
     finished: bool = False
     done: bool = False
+    before: File | None = None
 
 
 @dataclass(slots=True)
@@ -96,7 +100,15 @@ class FileSource:
 
     def _readable(self, stream: str, at: int) -> bool:
         file = self._host.files[stream]
-        return at < file.size and not file.done
+        return at < file.size and not file.done and self._is_its_turn(file)
+
+    def _is_its_turn(self, file: File) -> bool:
+        before = file.before
+        while before is not None:
+            if not before.done and self._at.get(before.stream, -1) < before.size:
+                return False
+            before = before.before
+        return True
 
     def newly_finished(self) -> list[File]:
         """Files that were read to an end that is final, each told once."""

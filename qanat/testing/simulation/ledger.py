@@ -103,6 +103,11 @@ class Ledger:
         claim = self._claims.get(self._owner_of[stream])
         if claim is None or claim.owner != sink:
             self._kernel.fail(f"{sink} commits {stream} without its claim: {claim}")
+        before = self._hosts[self._owner_of[stream]].files[stream].before
+        if before is not None and self.stored[before.stream] != before.size:
+            self._kernel.fail(
+                f"{sink} stores {stream}, which comes behind {before}, stored {self.stored[before.stream]}"
+            )
         self.stored[stream] = end
         self.batches += 1
         if self._hosts[self._owner_of[stream]].written is not self._hosts[self._owner_of[stream]].files:

@@ -90,10 +90,11 @@ class World:
 
     # Files.
 
-    def add_file(self, host: Host) -> None:
-        """A new file, which may be read from its middle."""
+    def add_file(self, host: Host, before: File | None = None) -> None:
+        """A new file, which may be read from its middle, or takes the place of another."""
         start = self.kernel.random.choice((0, 0, 7))
         file = File(f"{host.name}/f{len(host.written)}", start, start + self.kernel.random.choice((0, 5, 30)))
+        file.before = before
         host.written[file.stream] = file
         if host.written is host.files:
             self.ledger.add_stream(host.name, file.stream, start)
@@ -109,8 +110,16 @@ class World:
             file.size += chance.randint(1, 20)
             file.finished = file.stream != f"{host.name}/f0" and chance.random() < 0.25
         if len(host.written) < FILES_MAX and chance.random() < 0.15:
-            self.add_file(host)
+            self.add_file(host, self._rotated(host))
         self.look()
+
+    def _rotated(self, host: Host) -> File | None:
+        """A file that is finished now, and that the next one takes the place of; or none."""
+        file = self.kernel.random.choice(list(host.written.values()))
+        if file.finished or file.stream == f"{host.name}/f0":
+            return None
+        file.finished = True
+        return file
 
     def write_to_first(self, host: Host) -> None:
         """The file that is never finished grows a little."""

@@ -17,18 +17,20 @@ PAYLOAD_FORM_LINES: PayloadForm
 PAYLOAD_FORM_COLUMNS: PayloadForm
 
 class ToCollector(_message.Message):
-    __slots__ = ("hello", "open", "batch", "retire", "release")
+    __slots__ = ("hello", "open", "batch", "retire", "release", "rewinds")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     RETIRE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    REWINDS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     open: OpenStreams
     batch: Batch
     retire: RetireStreams
     release: Release
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., open: _Optional[_Union[OpenStreams, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., retire: _Optional[_Union[RetireStreams, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ...) -> None: ...
+    rewinds: int
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., open: _Optional[_Union[OpenStreams, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., retire: _Optional[_Union[RetireStreams, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., rewinds: _Optional[int] = ...) -> None: ...
 
 class ToAgent(_message.Message):
     __slots__ = ("welcome", "opened", "ack", "rewind", "fenced", "released")

@@ -7,6 +7,7 @@ from qanat.delivery.sender_messages import (
     Acked,
     Acknowledge,
     Close,
+    Command,
     Connect,
     Connected,
     Disconnected,
@@ -50,6 +51,11 @@ def connected(core: SenderCore, committed: dict[str, int] | None = None) -> int:
     return connection
 
 
+def was_read(core: SenderCore, stream: str, start: int, end: int, payload_bytes: int) -> list[Command]:
+    """The source yields a batch, asked for after all that it was told before."""
+    return core.handle(WasRead(stream, start, end, payload_bytes, generation=core.generation))
+
+
 def streaming(core: SenderCore, stream: str = "s", at: int = 0) -> int:
     """The same with one open stream."""
     core.handle(Found({stream: at}))
@@ -66,7 +72,7 @@ def test_sender_says_hello_then_opens_what_it_found_then_sends() -> None:
     assert core.handle(Connected(1)) == [SendHello(1, "web1/log", "instance-a", 0)]
     assert core.handle(Welcomed(1, 3, {}, WINDOW)) == [Recover({}), SendOpen(1, {"s": 7})]
     assert core.handle(OpenedAt(1, {"s": 9})) == [Seek("s", 9)]
-    assert core.handle(WasRead("s", 9, 20, 11)) == [SendRead(1)]
+    assert was_read(core, "s", 9, 20, 11) == [SendRead(1)]
     assert core.inflight_bytes == 11
     assert core.handle(Acked(1, {"s": 20})) == [Acknowledge({"s": 20})]
     assert core.inflight_bytes == 0
@@ -75,11 +81,14 @@ def test_sender_says_hello_then_opens_what_it_found_then_sends() -> None:
 def test_sender_throws_a_batch_away_when_it_was_read_before_a_rewind() -> None:
     core = a_sender()
     connection = streaming(core)
-    core.handle(WasRead("s", 0, 10, 10))
+    was_read(core, "s", 0, 10, 10)
+    generation = core.generation
     assert core.handle(Rewound(connection, {"s": 0})) == [Seek("s", 0)]
     assert core.inflight_bytes == 0
-    assert core.handle(WasRead("s", 10, 20, 10)) == [Seek("s", 0)]
-    assert core.handle(WasRead("s", 0, 5, 5)) == [SendRead(connection)]
+    assert core.handle(WasRead("s", 10, 20, 10, generation=generation)) == [Seek("s", 0)]
+    # Where it is wanted, but perhaps not when: the source may have something else to read first.
+    assert core.handle(WasRead("s", 0, 5, 5, generation=generation)) == [Seek("s", 0)]
+    assert was_read(core, "s", 0, 5, 5) == [SendRead(connection, 1)]
 
 
 def test_sender_that_is_acked_on_receipt_shows_the_gap_that_a_crash_left() -> None:
@@ -90,24 +99,24 @@ def test_sender_that_is_acked_on_receipt_shows_the_gap_that_a_crash_left() -> No
     assert core.handle(Connected(1)) == [SendHello(1, "web1/log", "instance-a", 0, True)]
     assert core.handle(Welcomed(1, 3, {}, WINDOW)) == [Recover({}), SendOpen(1, {"s": 0})]
     core.handle(OpenedAt(1, {"s": 0}))
-    assert core.handle(WasRead("s", 0, 7, 0)) == [SendRead(1)]  # what is gone, as a batch without events
+    assert was_read(core, "s", 0, 7, 0) == [SendRead(1)]  # what is gone, as a batch without events
     assert core.handle(Acked(1, {"s": 7})) == [Acknowledge({"s": 7})]
 
 
 def test_sender_has_no_credit_when_its_window_is_full() -> None:
     core = a_sender()
     streaming(core)
-    core.handle(WasRead("s", 0, WINDOW, WINDOW))
+    was_read(core, "s", 0, WINDOW, WINDOW)
     assert core.credit_bytes == 0
 
 
 def test_sender_goes_on_from_an_ack_that_is_ahead_of_a_rewind() -> None:
     core = a_sender()
     connection = streaming(core)
-    core.handle(WasRead("s", 0, 10, 10))
+    was_read(core, "s", 0, 10, 10)
     core.handle(Rewound(connection, {"s": 0}))
     assert core.handle(Acked(connection, {"s": 10})) == [Acknowledge({"s": 10}), Seek("s", 10)]
-    assert core.handle(WasRead("s", 0, 10, 10)) == [Seek("s", 10)]
+    assert was_read(core, "s", 0, 10, 10) == [Seek("s", 10)]
     assert core.is_drained
 
 
@@ -151,7 +160,7 @@ def test_sender_tells_its_source_when_a_stream_is_found_after_the_welcome() -> N
 def test_sender_retires_a_stream_when_it_is_finished_and_acked() -> None:
     core = a_sender()
     connection = streaming(core)
-    core.handle(WasRead("s", 0, 10, 10))
+    was_read(core, "s", 0, 10, 10)
     assert core.handle(Finished({"s": 10})) == []
     commands = core.handle(Acked(connection, {"s": 10}))
     assert commands == [Acknowledge({"s": 10}), Acknowledge({"s": 10}), SendRetire(connection, ("s",))]
@@ -168,10 +177,10 @@ def test_sender_hands_over_when_everything_is_acked() -> None:
     core.handle(Connected(second))
     core.handle(Welcomed(second, 1, {}, WINDOW))
     core.handle(OpenedAt(second, {"s": 0}))
-    core.handle(WasRead("s", 0, 10, 10))
+    was_read(core, "s", 0, 10, 10)
     assert core.handle(FirstIsHealthy()) == []
     assert core.phase is Phase.HANDOVER
-    assert core.handle(WasRead("s", 10, 20, 10)) == []  # nothing more is sent
+    assert was_read(core, "s", 10, 20, 10) == []  # nothing more is sent
     assert core.handle(Acked(second, {"s": 10}))[-1] == SendRelease(second)
     core.handle(ReleaseDone(second))
     (connect,) = core.handle(WaitOver(0))
@@ -187,7 +196,7 @@ def test_sender_hands_over_when_a_rewind_takes_back_all_that_was_in_flight() -> 
     core.handle(Connected(first + 2))
     core.handle(Welcomed(first + 2, 1, {}, WINDOW))
     core.handle(OpenedAt(first + 2, {"s": 0}))
-    core.handle(WasRead("s", 0, 10, 10))
+    was_read(core, "s", 0, 10, 10)
     core.handle(FirstIsHealthy())
     assert core.handle(Rewound(first + 2, {"s": 0})) == [Seek("s", 0), SendRelease(first + 2)]
 

@@ -19,7 +19,7 @@ from qanat.check import installed_names, takes_roll
 from qanat.errors import ConfigError, QanatError, RetryableError
 from qanat.flow import tiers
 from qanat.flow.flume import translate_flow
-from qanat.flow.model import LogicalNode
+from qanat.flow.model import Flow, LogicalNode
 from qanat.flow.parser import parse
 from qanat.flow.units import DURATION_NS, parse_number
 from qanat.memory import in_child, keep_buffers
@@ -101,9 +101,13 @@ def read_tiers(flow_file: Path) -> tiers.Tiers:
         text = flow_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"flow file {flow_file} can't be read: {error}") from error
-    flow = in_child(parse, text, str(flow_file))
+    return tiers.split(in_child(_general_form, text, str(flow_file)), installed_names())
+
+
+def _general_form(text: str, path: str) -> Flow:
+    flow = parse(text, path)
     tiers.refuse_selectors(flow)
-    return tiers.split(translate_flow(flow, takes_roll), installed_names())
+    return translate_flow(flow, takes_roll)
 
 
 def chosen(

@@ -96,7 +96,9 @@ class _Binder:
             if error.nested is not None:
                 self._faults.extend(error.nested)
             else:
-                self._faults.add(error.place, f"{self._call.name}, {field.encode_name}: {error}")
+                self._faults.add(
+                    error.place, f"{self._call.name}, {field.encode_name}: {error}", error.conceals
+                )
         except msgspec.ValidationError as error:
             why = str(error).partition(" - at ")[0]
             message = f"{self._call.name}, {field.encode_name}: {print_value(value)} was given; {why}"

@@ -22,18 +22,22 @@ from qanat.flow.model import (
     Value,
 )
 from qanat.flow.printer import print_value
+from qanat.secret import Secret
 
 
 class Mismatch(Exception):
     """A value that does not fit its field; the message says what was given and what is wanted.
 
-    `nested`: the faults within a nested call, instead of a message.
+    `nested`: the faults within a nested call, instead of a message. `conceals`: its line shows what should be secret.
     """
 
-    def __init__(self, place: SourcePlace, message: str, nested: Faults | None = None) -> None:
+    def __init__(
+        self, place: SourcePlace, message: str, nested: Faults | None = None, conceals: bool = False
+    ) -> None:
         super().__init__(message)
         self.place = place
         self.nested = nested
+        self.conceals = conceals
 
 
 # Binds a nested call to a nested configuration; given by bind.py, which needs this module in turn.
@@ -60,6 +64,8 @@ def convert(value: Value, wanted: inspect.Type, bind_call: BindCall) -> Any:
             return _choice(value, list(wanted.values))
         case inspect.EnumType():
             return wanted.cls(_choice(value, [member.value for member in wanted.cls]))
+        case inspect.CustomType() if wanted.cls is Secret:
+            return _secret(value)
         case inspect.StructType() if isinstance(value, Call):
             return bind_call(value, wanted.cls)
         case _:
@@ -79,6 +85,8 @@ def describe(wanted: inspect.Type) -> str:
             return _one_of(wanted.values)
         case inspect.EnumType():
             return _one_of(member.value for member in wanted.cls)
+        case inspect.CustomType() if wanted.cls is Secret:
+            return 'a secret such as secret("env:NAME") or secret("file:/path")'
         case _:
             return _SIMPLE.get(type(wanted), "another type of value")
 
@@ -101,6 +109,21 @@ def _one_of(choices: Any) -> str:
 
 def _refuse(value: Value, wanted: str) -> Mismatch:
     return Mismatch(value.place, f"{_kind(value)} was given; wanted is {wanted}")
+
+
+def _secret(value: Value) -> Secret:
+    match value:
+        case Call(name="secret", positional=(Text() as reference,), keywords=()):
+            try:
+                return Secret(reference.value)
+            except ValueError as error:
+                raise Mismatch(reference.place, f"{print_value(value)} was given; {error}") from None
+    raise Mismatch(
+        value.place,
+        'this is kept secret: write secret("env:NAME") or secret("file:/path"), and the value on the node that needs it; what '
+        "stands in a flow is stored and shown",
+        conceals=True,
+    )
 
 
 def _is_bare_name(value: Value) -> bool:
@@ -188,6 +211,11 @@ def _scalar(value: Value, wanted: inspect.Type) -> Any:
             return value.value
         case inspect.IntType() | inspect.FloatType(), Duration() | Size():
             raise _refuse(value, f"{describe(wanted)} without a unit")
+        case _, Call(name="secret"):
+            raise Mismatch(
+                value.place,
+                f"{print_value(value)} was given; this is no secret: its value is shown in status and logs",
+            )
         case inspect.StrType(), Call(positional=(), keywords=()):
             raise _refuse(value, f'a string: put it in quotes, "{value.name}"')
         case _:

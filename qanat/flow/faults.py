@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qanat.errors import ConfigError
@@ -22,10 +22,14 @@ _NAME_LENGTH_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong, and where; as text: `file:line:column: message`, the line, and a caret below the place."""
+    """What is wrong, and where; as text: `file:line:column: message`, the line, and a caret below the place.
+
+    `conceals`: the line has something secret in it, and no fault of that line shows it.
+    """
 
     place: SourcePlace
     message: str
+    conceals: bool = False
 
     def __str__(self) -> str:
         line, column = self.place.source_line, self.place.column
@@ -62,8 +66,8 @@ class Faults:
         """There is no point in looking for more."""
         return len(self._found) >= FAULTS_MAX
 
-    def add(self, place: SourcePlace, message: str) -> None:
-        self._found.append(Fault(place, message))
+    def add(self, place: SourcePlace, message: str, conceals: bool = False) -> None:
+        self._found.append(Fault(place, message, conceals))
 
     def extend(self, other: Faults) -> None:
         self._found.extend(other._found)
@@ -84,10 +88,19 @@ class Faults:
             found = found[:FAULTS_MAX]
         if len(found) == FAULTS_MAX:
             last = found[-1]
-            found[-1] = Fault(
-                last.place, f"{last.message}; the faults after the {FAULTS_MAX}th are not shown"
+            found[-1] = replace(
+                last, message=f"{last.message}; the faults after the {FAULTS_MAX}th are not shown"
             )
-        raise FlowError(tuple(found))
+        raise FlowError(tuple(_concealed(found)))
+
+
+def _concealed(found: list[Fault]) -> Iterator[Fault]:
+    secret = {(fault.place.path, fault.place.line) for fault in found if fault.conceals}
+    for fault in found:
+        if (fault.place.path, fault.place.line) in secret:
+            yield replace(fault, place=replace(fault.place, source_line=""))
+        else:
+            yield fault
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

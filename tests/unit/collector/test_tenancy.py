@@ -68,7 +68,9 @@ def test_what_was_taken_by_force_counts_as_uncopied_until_it_is_copied(tmp_path:
     owner.end()
 
 
-def test_free_lock_of_another_host_is_no_proof_of_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_lock_of_another_host_is_no_proof_of_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     died(begun(tmp_path))
     monkeypatch.setattr(tenancy, "_here", lambda: b"another boot")
     elsewhere = begun(tmp_path)

@@ -38,6 +38,8 @@ class MemoryFile:
 
     def read(self, offset: int, size: int) -> bytes:
         """A copy."""
+        if offset < 0 or size < 0:
+            raise OSError(errno.EINVAL, f"read of {size} bytes at {offset}")
         return bytes(self.inode.data[offset : offset + size])
 
     def size(self) -> int:

@@ -12,7 +12,7 @@ from tests.integration.wal_process import CAPACITY, CURSORS, EVENT_BYTES, event
 from tests.tidy.tree import ROOT
 
 LIVES = 8
-WAIT_S_MAX = 60.0
+WAIT_S_MAX = 30.0
 
 
 def size(file: Path) -> int:
@@ -23,15 +23,19 @@ def live(state: Path, out: Path, grow_bytes: int) -> None:
     """One life: until every destination has so much more."""
     command = [sys.executable, "-m", "tests.integration.wal_process", str(state), str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"open\n"
-        before = [size(out / name) for name in CURSORS]
-        deadline_s = time.monotonic() + WAIT_S_MAX
-        while any(size(out / name) < start + grow_bytes for name, start in zip(CURSORS, before, strict=True)):
-            assert process.poll() is None, "it ended by itself"
-            assert time.monotonic() < deadline_s, "nothing arrives"
-            time.sleep(0.003)
-        process.kill()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"open\n"
+            before = [size(out / name) for name in CURSORS]
+            deadline_s = time.monotonic() + WAIT_S_MAX
+            while any(
+                size(out / name) < start + grow_bytes for name, start in zip(CURSORS, before, strict=True)
+            ):
+                assert process.poll() is None, "it ended by itself"
+                assert time.monotonic() < deadline_s, "nothing arrives"
+                time.sleep(0.003)
+        finally:
+            process.kill()
 
 
 def test_killed_process_loses_doubles_and_reorders_nothing(tmp_path):

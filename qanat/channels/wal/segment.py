@@ -191,7 +191,7 @@ def _decode_head(payload: bytes) -> Head:
 
 def _search_head(reader: SegmentReader, offset: int, limit: int) -> Entry | None:
     """The second copy, when the first is unreadable."""
-    data = reader.file.read(offset, limit - offset)
+    data = reader.file.read(offset, max(0, limit - offset))  # the file may be empty
     at = data.find(MAGIC)
     while at >= 0:
         found = reader.entry(offset + at, limit)

@@ -15,7 +15,7 @@ from qanat.batch import Batch, lines_batch
 from qanat.channels.wal import record
 from qanat.channels.wal.log import Log
 from qanat.channels.wal.reader import LogReader
-from qanat.channels.wal.segment import DAMAGED_SUFFIX, SUFFIX
+from qanat.channels.wal.segment import DAMAGED_SUFFIX, SUFFIX, segment_name
 from qanat.channels.wal.segments import DAMAGED_KEPT_MAX
 from qanat.channels.wal.settings import Fsync, Settings
 from qanat.clock import ManualClock
@@ -127,6 +127,16 @@ def test_last_segment_cut_anywhere_loses_only_what_the_source_sends_again():
         assert list(events.values()) == EVERYTHING[: len(events)]
         assert found.taken.get("s", 0) == len(b"".join(events.values()))
         assert not found.counts
+
+
+@pytest.mark.parametrize("content", [b"", b"\xf5", bytes(300)])
+def test_segment_whose_creation_was_interrupted_is_removed(content):
+    directory = filled(6)
+    directory.names[segment_name(99, 30)] = Inode(bytearray(content))
+    found = opened(directory)
+    assert len(check(found)) == 6 * EVENTS
+    assert not found.counts
+    assert segment_name(99, 30) not in directory.list()
 
 
 def test_zeros_at_the_end_are_a_torn_end():

@@ -1,8 +1,8 @@
 """Events a second from a tailed file into a durable file: one agent process, one collector process, E2E.
 
-    python bench/throughput.py [--lines N] [--format raw] [--json] [--keep DIR]
+    python bench/throughput.py [--lines N] [--format raw] [--store URL] [--json] [--keep DIR]
 
-Every line is read, sent over gRPC, written, made durable with fdatasync, committed to the embedded store and acknowledged.
+Every line is read, sent over gRPC, written, made durable with fdatasync, committed to the store and acknowledged.
 The clock starts when the file appears where the agent looks (the programs are up and connected by then) and stops when
 the commit record covers its last byte. In the same run the same file is copied with fsync, before and after, as the limit.
 """
@@ -35,9 +35,9 @@ from cluster import (
 from qanat.coordination.open import open_store
 
 
-def wait_until_stored(store_file: Path, total_bytes: int, *running: Program) -> None:
+def wait_until_stored(store: str, total_bytes: int, *running: Program) -> None:
     """Reads the commit record every 10 ms: exact, and no work for the programs that are measured."""
-    asyncio.run(_wait(f"embedded:{store_file}", total_bytes, running))
+    asyncio.run(_wait(store, total_bytes, running))
 
 
 async def _wait(url: str, total_bytes: int, running: tuple[Program, ...]) -> None:
@@ -51,8 +51,9 @@ async def _wait(url: str, total_bytes: int, running: tuple[Program, ...]) -> Non
         await store.close()
 
 
-def measure(directory: Path, lines: int, form: str) -> dict[str, Any]:
-    """One run in `directory`."""
+def measure(directory: Path, lines: int, form: str, store: str | None = None) -> dict[str, Any]:
+    """One run in `directory`; `store` is a URL, by default of an embedded one."""
+    store = store or f"embedded:{directory / 'state' / 'store.db'}"
     source, out = directory / "in.log", directory / "out"
     write_lines(source, lines)
     copies = [copy_seconds(source, directory / "copy")]
@@ -65,14 +66,16 @@ def measure(directory: Path, lines: int, form: str) -> dict[str, Any]:
     )
     state, logs = str(directory / "state"), [directory / "collector.txt", directory / "agent.txt"]
     with (
-        program(logs[0], "collector", str(flow), "--name", "c1", "--state-dir", state) as collector,
+        program(
+            logs[0], "collector", str(flow), "--name", "c1", "--state-dir", state, "--store", store
+        ) as collector,
         program(logs[1], "agent", str(flow), "--name", "a1", "--state-dir", state) as agent,
     ):
         wait_for_line(logs[1], "collector_welcomes", agent)
         idle = agent.cpu_s, collector.cpu_s
         began = time.perf_counter()
         source.rename(directory / "hot" / "in.log")
-        wait_until_stored(directory / "state" / "store.db", lines * LINE_BYTES, agent, collector)
+        wait_until_stored(store, lines * LINE_BYTES, agent, collector)
         seconds = time.perf_counter() - began
         result = {
             "events_s": lines / seconds,
@@ -114,13 +117,14 @@ def main() -> int:
     )
     parser.add_argument("--lines", type=int, default=5_000_000, help="lines of 200 bytes (default 5,000,000)")
     parser.add_argument("--format", default="raw", help="the file sink's format (default raw)")
+    parser.add_argument("--store", help="URL of the coordination store (default an embedded one)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--keep", type=Path, help="work in this new directory, and keep it")
     options = parser.parse_args()
     directory = options.keep or Path(tempfile.mkdtemp(prefix="qanat-bench-"))
     directory.mkdir(exist_ok=True)
     try:
-        result = measure(directory, options.lines, options.format)
+        result = measure(directory, options.lines, options.format, options.store)
     finally:
         if options.keep is None:
             shutil.rmtree(directory)

@@ -142,7 +142,7 @@ class _Reader:
     def nodes(self) -> Iterator[LogicalNode]:
         """Every statement without syntax errors."""
         for token in tokens(self._source):
-            if self._entry is None and self._source.faults.are_too_many:
+            if self._source.faults.are_too_many:
                 return
             yield from self._take(token)
         if self._entry is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -29,11 +30,13 @@ class SimulatedStore:
         self.p_ghost = 0.0
         self.p_request_lost = 0.0
         self.down_until_s: dict[str, float] = {}
+        self._sessions: Counter[str] = Counter()  # how many each process has had before the present one
         self._older: dict[str, list[Node]] = {}
         self._on_write = on_write
 
     def get(self, process: Process, paths: tuple[str, ...], fresh: bool, reply: Reply) -> None:
         """Read at some moment between the request and the reply."""
+        reply = self._in_session(process, reply, NotConnectedError("the session expired"))
         there_s, back_s = self._latency_s(), self._latency_s()
         if self._is_refused(process):
             process.soon(there_s, reply, None, NotConnectedError("the store is away"))
@@ -55,6 +58,7 @@ class SimulatedStore:
 
     def multi(self, process: Process, ops: tuple[Op, ...], reply: Reply) -> None:
         """Apply now, late or never; tell the truth, or that nobody knows."""
+        reply = self._in_session(process, reply, OutcomeUnknownError("the session expired"))
         there_s, back_s = self._latency_s(), self._latency_s()
         kernel = self.kernel
         if self._is_refused(process):
@@ -72,6 +76,22 @@ class SimulatedStore:
             process.soon(there_s + back_s, reply, None, OutcomeUnknownError("request lost"))
         else:
             kernel.after(there_s, self._apply, process, ops, back_s, reply)
+
+    def expire(self, name: str, seconds: float) -> None:
+        """End a process's session: what it has asked for may happen or not, and it has no new one for a while."""
+        self._sessions[name] += 1
+        self.down_until_s[name] = self.kernel.now_s + seconds
+
+    def _in_session(self, process: Process, reply: Reply, error: Exception) -> Reply:
+        session = self._sessions[process.name]
+
+        def in_session(result: Any, failure: Exception | None) -> None:
+            if self._sessions[process.name] == session:
+                reply(result, failure)
+            else:
+                reply(None, error)
+
+        return in_session
 
     def heal(self) -> None:
         """No new faults; what is on its way still arrives."""

@@ -35,6 +35,7 @@ class Faults:
             self._cut,
             self._break_connection,
             self._store_away,
+            self._session_expires,
             self._disk_full,
             self._disk_fails,
             self._log_fails,
@@ -230,6 +231,19 @@ class Faults:
         self._kernel.fault("store_away", name)
         until_s = self._kernel.now_s + self._kernel.between(0.1, 2.0)
         self._world.store.down_until_s[name] = until_s
+
+    def _session_expires(self) -> None:
+        """The store, and with it everybody else, takes a collector for dead that may be alive."""
+        name = self._kernel.random.choice(list(self._world.disks))
+        self._kernel.fault("session_expired", name)
+        self._world.store.expire(name, self._kernel.between(0.1, 2.0))
+        if self._kernel.chance(0.3) and self._world.disks[name].branch is None:
+            self._kernel.after(self._kernel.between(0.0, 1.0), self._is_taken_for_dead, name)
+
+    def _is_taken_for_dead(self, name: str) -> None:
+        if not self._world.healing:
+            self._kernel.fault("adoption", name)
+            self._world.adopt(name)
 
     def _disk_full(self) -> None:
         disk = self._kernel.random.choice(self._world.all_disks())

@@ -149,19 +149,20 @@ def rule_5_lost_reply_aborts(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def receiver_accepts_a_gap(patch: pytest.MonkeyPatch) -> None:
-    def rewind_once(self: ReceiverCore, held: Held, stream: str, position: int) -> None:
-        pass
-
     original = ReceiverCore._on_batch
 
     def on_batch(self: ReceiverCore, event: BatchReceived) -> None:
         held = self.state.holder(event.connection)
-        if held is not None and event.start > held.next.get(event.stream, event.start):
+        if (
+            held is not None
+            and self.state.phase is Phase.READY
+            and held.next.get(event.stream, event.start) < event.start
+        ):
             held.next[event.stream] = event.start
+            event = replace(event, rewinds=held.rewinds)
         original(self, event)
 
     patch.setattr(ReceiverCore, "_on_batch", on_batch)
-    patch.setattr(ReceiverCore, "_rewind_once", rewind_once)
 
 
 @mutant

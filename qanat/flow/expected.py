@@ -42,7 +42,7 @@ _TOGETHER = (
     ("a value", {"NAME", "STRING", "NUMBER", "TRUE", "FALSE", "IP"}),
     ("a sink", {"NAME", "LSQB", "LESSTHAN", "LBRACE"}),
 )
-# Keywords that are names where they can't be meant: listed, they would only confuse.
+# Keywords that are names where they can't be meant, and all at once: listed, they would only confuse.
 _ALSO_NAMES = {"FLOW", "ELSE", "IN", "NOTIN"}
 
 
@@ -66,7 +66,7 @@ def _accepted(parser: InteractiveParser) -> set[str]:
 
 
 def _listed(accepted: set[str]) -> str:
-    rest = accepted - _ALSO_NAMES if "NAME" in accepted else accepted
+    rest = accepted - _ALSO_NAMES if accepted >= _ALSO_NAMES else accepted
     names = []
     for thing, terminals in _TOGETHER:
         if terminals <= rest:

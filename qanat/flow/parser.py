@@ -230,10 +230,10 @@ def _is_misspelt_flow(entry: _Entry, token: Token) -> bool:
 
 
 def _let(fed: list[Token], token: Token) -> str:
-    """`let x := sink in ...` was in Flume OG before 0.9.4."""
+    """`let x := sink in ...` was in Flume OG before 0.9.3."""
     if token.type == "COLON" and len(fed) > 1 and fed[-2].text == "let":
         return (
-            "let is not in the language, as it was not in Flume OG since 0.9.4: write the sink in each place where it "
+            "let is not in the language, as it was not in Flume OG since 0.9.3: write the sink in each place where it "
             "is used"
         )
     return ""

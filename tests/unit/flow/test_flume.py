@@ -153,6 +153,6 @@ def test_what_has_no_translation_is_refused_at_its_place(sink: str, message: str
 
 def test_let_is_explained() -> None:
     with pytest.raises(
-        ConfigError, match=re.escape("let is not in the language, as it was not in Flume OG since 0.9.4")
+        ConfigError, match=re.escape("let is not in the language, as it was not in Flume OG since 0.9.3")
     ):
         parse('n : s | let foo := counter("bar") in < { failsometimes => foo } ? foo > ;')

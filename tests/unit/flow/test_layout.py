@@ -164,3 +164,9 @@ def test_layout_refuses_what_is_no_flow() -> None:
 )
 def test_flow_files_that_we_ship_are_laid_out(path: Path) -> None:
     assert layout(path.read_text(), str(path)) == path.read_text()
+
+
+def test_the_example_in_the_documentation_is_laid_out() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "flow-language.md").read_text()
+    example = page.partition("## Layout")[2].split("```")[1].lstrip("\n")
+    assert layout(example) == example

@@ -180,11 +180,12 @@ def receiver_accepts_what_it_has_seen(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def receiver_accepts_a_corrupt_batch(patch: pytest.MonkeyPatch) -> None:
-    def rewind_corrupt(self: ReceiverCore, held: Held, event: BatchReceived) -> None:
-        if held.next.get(event.stream) == event.start:
-            self._accept(held, event)
+    original = ReceiverCore._on_batch
 
-    patch.setattr(ReceiverCore, "_rewind_corrupt", rewind_corrupt)
+    def on_batch(self: ReceiverCore, event: BatchReceived) -> None:
+        original(self, replace(event, corrupt=False))
+
+    patch.setattr(ReceiverCore, "_on_batch", on_batch)
 
 
 @mutant

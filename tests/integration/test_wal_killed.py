@@ -25,7 +25,10 @@ def live(state: Path, out: Path, grow_bytes: int) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == b"open\n"
+            while (
+                line := process.stdout.readline()
+            ) != b"open\n":  # what it says of its recovery comes first
+                assert line, "it could not open the log"
             before = [size(out / name) for name in CURSORS]
             deadline_s = time.monotonic() + WAIT_S_MAX
             while any(

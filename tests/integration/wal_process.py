@@ -7,8 +7,10 @@ What a source would have is a function of the position; what a collector would h
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from qanat.batch import lines_batch
@@ -61,13 +63,22 @@ def follow(channel: FileChannel, cursor: str, out: Path) -> None:
             reader.acknowledge({batch.stream: batch.end})
 
 
+def follow_or_end(channel: FileChannel, cursor: str, out: Path) -> None:
+    """A reader that fails ends the process, so that the test sees it."""
+    try:
+        follow(channel, cursor, out)
+    except BaseException:  # noqa: BLE001 - the root of a thread
+        traceback.print_exc()
+        os._exit(1)
+
+
 def main(state: Path, out: Path) -> None:
     """Until killed."""
     config = FileChannelConfig(capacity=CAPACITY, sync_interval=0.002)
     channel = FileChannel(config, Context("p", "web", "h", state))
     taken = channel.open([Cursor(name) for name in CURSORS])
     for name in CURSORS:
-        threading.Thread(target=follow, args=[channel, name, out / name], daemon=True).start()
+        threading.Thread(target=follow_or_end, args=[channel, name, out / name], daemon=True).start()
     print("open", flush=True)
     feed(channel, taken.get("/var/log/x", 0))
 

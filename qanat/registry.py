@@ -36,12 +36,17 @@ def names(group: str) -> list[str]:
 
 def entries(group: str) -> Iterable[metadata.EntryPoint]:
     """The entry points of a group."""
-    return _all_entries().select(group=group)  # type: ignore[no-any-return]
+    return _entries(group)
+
+
+@functools.cache
+def _entries(group: str) -> tuple[metadata.EntryPoint, ...]:
+    """Read once: each reading opens the metadata of every installed distribution, some milliseconds."""
+    return tuple(_all_entries().select(group=group))
 
 
 @functools.cache
 def _all_entries() -> Any:
-    """Read once: each reading opens the metadata of every installed distribution, some milliseconds."""
     return metadata.entry_points()
 
 

@@ -6,6 +6,7 @@ takes all the positional arguments that remain: `tail("a", "b")` fills `paths: l
 
 from __future__ import annotations
 
+import functools
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -34,7 +35,7 @@ class _Binder:
         self._call = call
         self._config = config
         self._faults = faults
-        self._fields = {field.name: field for field in msgspec.structs.fields(config)}
+        self._fields = _fields(config)
         self._given: dict[str, tuple[SourcePlace, Value]] = {}
 
     def bind(self) -> msgspec.Struct | None:
@@ -59,7 +60,7 @@ class _Binder:
         rest = list(self._call.positional)
         while rest and names:
             name = names.pop(0)
-            if _is_list(self._fields[name].type) and not isinstance(rest[0], Items):
+            if _is_list(_types(self._config)[name]) and not isinstance(rest[0], Items):
                 self._given[name] = (rest[0].place, Items(tuple(rest), rest[0].place))
                 return
             value = rest.pop(0)
@@ -89,7 +90,7 @@ class _Binder:
         place, value = self._given[name]
         field = self._fields[name]
         try:
-            converted = convert(value, inspect.type_info(field.type), self._bind_nested)
+            converted = convert(value, _types(self._config)[name], self._bind_nested)
             # Constraints such as ge, pattern and length are msgspec's to check.
             return msgspec.convert(converted, field.type)
         except Mismatch as error:
@@ -120,8 +121,18 @@ class _Binder:
         return ", ".join(f.encode_name if f.required else f"[{f.encode_name}]" for f in fields)
 
 
-def _is_list(annotation: Any) -> bool:
-    wanted = inspect.type_info(annotation)
+# Reading annotations takes a hundred times as long as binding a call; there are about as many configurations as components.
+@functools.lru_cache(maxsize=256)
+def _fields(config: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.name: field for field in msgspec.structs.fields(config)}
+
+
+@functools.lru_cache(maxsize=256)
+def _types(config: type[msgspec.Struct]) -> dict[str, inspect.Type]:
+    return {name: inspect.type_info(field.type) for name, field in _fields(config).items()}
+
+
+def _is_list(wanted: inspect.Type) -> bool:
     if isinstance(wanted, inspect.Metadata):
         wanted = wanted.type
     return isinstance(wanted, inspect.ListType | inspect.VarTupleType)

@@ -144,22 +144,25 @@ class _Reader:
         for token in tokens(self._source):
             if self._source.faults.are_too_many:
                 return
-            yield from self._take(token)
+            node = self._take(token)
+            if node is not None:
+                yield node
         if self._entry is not None:
             self._entry.finish(self._source)
         if self._group is not None:
             self._source.faults.add(self._group.place, f'the flow "{self._group.name}" is not closed with }}')
 
-    def _take(self, token: Token) -> Iterator[LogicalNode]:
+    def _take(self, token: Token) -> LogicalNode | None:
+        """The statement that ends with `token`, if one does."""
         if self._entry is None and token.type == "RBRACE":
             self._close_group(token)
-            return
+            return None
         if self._entry is None:
             self._entry = _Entry()
             self._skipped_depth = 0
         elif self._entry.is_faulty:
             self._skip(token)
-            return
+            return None
         elif _starts_statement(self._entry, token):
             name = self._entry.fed[-1]
             name.fault(
@@ -170,15 +173,16 @@ class _Reader:
         if not self._entry.feed(token):
             self._recover(token)
         elif token.type == "SEMICOLON" or (token.type == "LBRACE" and self._entry.is_group_head()):
-            yield from self._finish()
+            return self._finish()
+        return None
 
-    def _finish(self) -> Iterator[LogicalNode]:
+    def _finish(self) -> LogicalNode | None:
         assert self._entry is not None
         found = self._entry.finish(self._source)
         self._entry = None
         if isinstance(found, LogicalNode):
-            yield found if self._group is None else replace(found, flow=self._group.name)
-        elif isinstance(found, GroupHead):
+            return found if self._group is None else replace(found, flow=self._group.name)
+        if isinstance(found, GroupHead):
             if self._group is not None:
                 self._source.faults.add(
                     found.place,
@@ -186,6 +190,7 @@ class _Reader:
                     "close that with } first",
                 )
             self._group = found
+        return None
 
     def _close_group(self, token: Token) -> None:
         if self._group is None:

@@ -129,17 +129,30 @@ def _refuse_what_nobody_runs(node: LogicalNode, faults: Faults) -> None:
 
 def _check_names(node: LogicalNode, names: Names, faults: Faults) -> None:
     for source in node.sources:
-        _check_name("source", source, [*names.sources, *names.collector_sources], faults)
+        _check_name("source", source, names, faults)
     if node.channel is not None:
-        _check_name("channel", node.channel, names.channels, faults)
+        _check_name("channel", node.channel, names, faults)
     for call in decorators(node.sink):
-        _check_name("decorator", call, names.decorators, faults)
+        _check_name("decorator", call, names, faults)
     for call in calls(node.sink):
-        _check_name("sink", call, [*names.sinks, *names.agent_sinks], faults)
+        _check_name("sink", call, names, faults)
 
 
-def _check_name(kind: str, call: Call, known: Collection[str], faults: Faults) -> None:
-    if call.name and call.name not in known:  # without a name it was found faulty before
-        hint = did_you_mean(call.name, known)
-        listed = ", ".join(sorted(known)) or "none yet"
-        faults.add(call.place, f'there is no {kind} "{call.name}"{hint}; there are: {listed}')
+def _check_name(kind: str, call: Call, names: Names, faults: Faults) -> None:
+    kinds = {
+        "source": (*names.sources, *names.collector_sources),
+        "channel": tuple(names.channels),
+        "decorator": tuple(names.decorators),
+        "sink": (*names.sinks, *names.agent_sinks),
+    }
+    if not call.name or call.name in kinds[kind]:  # without a name it was found faulty before
+        return
+    others = [other for other, known in kinds.items() if call.name in known]
+    if others:
+        hint = f"; it is a {others[0]}, and stands in the wrong place: NAME : SOURCE | CHANNEL | DECORATOR SINK ;"
+    else:
+        hint = (
+            did_you_mean(call.name, kinds[kind])
+            + f"; there are: {', '.join(sorted(kinds[kind])) or 'none yet'}"
+        )
+    faults.add(call.place, f'there is no {kind} "{call.name}"{hint}')

@@ -154,6 +154,8 @@ def test_fault_says_what_is_wrong(text: str, message: str) -> None:
         ("x : tail | [{ a => b file }] ;", 'there is no decorator "b"; there are: none yet'),
         ('x : tail | switch("x") { "v" => fiel } ;', 'there is no sink "fiel"; did you mean "file"?'),
         ("x : [tail, tial] | file ;", 'there is no source "tial"; did you mean "tail"?'),
+        ("x : file | tail ;", ':1:5: there is no source "file"; it is a sink, and stands in the wrong place'),
+        ("x : tail | memoryChannel file ;", 'there is no decorator "memoryChannel"; it is a channel'),
         ("x : collectorSorce | file ;", 'did you mean "collectorSource"?'),
     ],
 )

@@ -181,3 +181,54 @@ class CollectorMetrics:
     def dropped(self, reason: str, events: int) -> None:
         """These events will never be stored, and nobody should look for them."""
         self._dropped.labels(self._logical_node, reason).inc(events)
+
+
+class MasterMetrics:
+    """The metrics of a master, on a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._gauges = {
+            "attached": self._gauge(
+                "qanat_attached_nodes", "Physical nodes that are attached to this master."
+            ),
+            "settled": self._gauge(
+                "qanat_settled_nodes", "Of them, those that run exactly what they should."
+            ),
+            "revision": self._gauge(
+                "qanat_config_revision", "Configuration that every attached node was told."
+            ),
+            "leads": self._gauge("qanat_master_leads", "1 while this master leads."),
+            "store_connected": self._gauge(
+                "qanat_store_connected",
+                "1 while the coordination store answers; while it is 0, nothing changes.",
+            ),
+        }
+        self._told = Counter(
+            "qanat_assignments",
+            "Times that an attached node was told something else.",
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "qanat_push_seconds",
+            "From the first to the last node that was told of a change.",
+            buckets=COMMIT_SECONDS_BUCKETS,
+            registry=self.registry,
+        )
+
+    def pushed(self, nodes: int, seconds: float) -> None:
+        """A change was translated for all nodes, and so many were told."""
+        self._told.inc(nodes)
+        self._seconds.observe(seconds)
+
+    def measure(self, **values: float) -> None:
+        """What is so now, by the name of the gauge without its prefix and unit."""
+        for name, value in values.items():
+            self._gauges[name].set(value)
+
+    def render(self) -> bytes:
+        """Everything in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _gauge(self, name: str, sentence: str) -> Gauge:
+        return Gauge(name, sentence, registry=self.registry)

@@ -67,15 +67,15 @@ class Revision(msgspec.Struct, frozen=True):
 
     def changed_since(self, revision: int) -> set[str] | None:
         """Paths written after `revision`; None when that is not known any more."""
-        paths: set[str] = set()
-        later = [each for each in self.recent if each.revision > revision]
-        if not later or later[0].revision != revision + 1:
+        later = self.since(revision)
+        if not later or any(each.paths is None for each in later):
             return None
-        for each in later:
-            if each.paths is None:
-                return None
-            paths.update(each.paths)
-        return paths
+        return {path for each in later for path in each.paths or ()}
+
+    def since(self, revision: int) -> list[Recent] | None:
+        """Every change after `revision`; None when not all of them are known any more."""
+        later = [each for each in self.recent if each.revision > revision]
+        return None if later and later[0].revision != revision + 1 else later
 
     def made_by(self, token: str) -> int | None:
         """The revision that an attempt made; None when it is not among the recent ones."""

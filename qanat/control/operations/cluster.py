@@ -8,6 +8,8 @@ import msgspec
 
 from qanat.control.operations.base import Count, Positive
 
+Progress = Literal["applied", "applying", "failed", "waiting", "unknown"]
+
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What should run, what does, and what is wrong. `names`: of physical or logical nodes."""
@@ -22,7 +24,7 @@ class LogicalRow(msgspec.Struct, frozen=True, kw_only=True):
     logical: str
     flow: str = ""
     state: str = "HELLO"
-    progress: Literal["applied", "applying", "failed", "waiting", "unknown"] = "unknown"
+    progress: Progress = "unknown"
     why: str = ""
     wanted: str = ""
     running: str = ""

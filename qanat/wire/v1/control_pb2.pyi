@@ -336,30 +336,34 @@ class CallError(_message.Message):
     def __init__(self, kind: _Optional[_Union[ErrorKind, str]] = ..., message: _Optional[str] = ..., faults: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
-    __slots__ = ("counts_only", "unsettled_only", "names", "revision")
+    __slots__ = ("counts_only", "unsettled_only", "names", "revision", "with_names")
     COUNTS_ONLY_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_ONLY_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    WITH_NAMES_FIELD_NUMBER: _ClassVar[int]
     counts_only: bool
     unsettled_only: bool
     names: _containers.RepeatedScalarFieldContainer[str]
     revision: int
-    def __init__(self, counts_only: _Optional[bool] = ..., unsettled_only: _Optional[bool] = ..., names: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ...) -> None: ...
+    with_names: bool
+    def __init__(self, counts_only: _Optional[bool] = ..., unsettled_only: _Optional[bool] = ..., names: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., with_names: _Optional[bool] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("master_id", "revision", "attached", "unsettled", "nodes")
+    __slots__ = ("master_id", "revision", "attached", "unsettled", "nodes", "attached_names")
     MASTER_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_NAMES_FIELD_NUMBER: _ClassVar[int]
     master_id: str
     revision: int
     attached: int
     unsettled: int
     nodes: _containers.RepeatedCompositeFieldContainer[NodeStatus]
-    def __init__(self, master_id: _Optional[str] = ..., revision: _Optional[int] = ..., attached: _Optional[int] = ..., unsettled: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ...) -> None: ...
+    attached_names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, master_id: _Optional[str] = ..., revision: _Optional[int] = ..., attached: _Optional[int] = ..., unsettled: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., attached_names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
     __slots__ = ("name", "role", "host", "labels", "instance", "version", "wanted_revision", "wanted", "report", "heard_s", "attached_s")

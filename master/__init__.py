@@ -1,0 +1,1 @@
+"""The control plane: what every node should run, told from any master."""

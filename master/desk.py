@@ -1,0 +1,81 @@
+"""What operations work with."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from master.cache import ConfigCache, Snapshot
+from master.known import KnownNodes
+from master.leader import Leader
+from master.nodes import Nodes
+from master.peers import CATCH_UP_S_MAX, Peers
+from master.writing import Writer
+from qanat.control.documents import Live
+from qanat.control.statements import Language
+from qanat.control.translation import Cluster
+from qanat.coordination.store import SessionState, Store
+from qanat.errors import RetryableError
+
+
+class Pushed:
+    """Up to which revision the nodes of this master were told."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self._changed = asyncio.Event()
+
+    def reached(self, revision: int) -> None:
+        """Every node was told."""
+        self.revision = revision
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def pushed(self, revision: int) -> int:
+        """Wait until `revision` was told, or for a while; the one that was."""
+        try:
+            async with asyncio.timeout(CATCH_UP_S_MAX):
+                while self.revision < revision:
+                    await self._changed.wait()
+        except TimeoutError:
+            pass
+        return self.revision
+
+
+@dataclass
+class Desk:
+    """One master's parts, for its operations."""
+
+    master_id: str
+    store: Store
+    language: Language
+    cache: ConfigCache
+    writer: Writer
+    nodes: Nodes
+    known: KnownNodes
+    peers: Peers
+    leader: Leader
+    pushed: Pushed
+    live: Live
+    wall_ns: Callable[[], int] = time.time_ns
+
+    @property
+    def is_stale(self) -> bool:
+        """The store does not answer: what is shown may be old."""
+        return self.store.session.state is not SessionState.CONNECTED
+
+    async def snapshot(self) -> Snapshot:
+        """The configuration as it is now; while the store does not answer, as it was."""
+        try:
+            return await self.cache.fresh()
+        except RetryableError:
+            if not self.cache.is_loaded:
+                raise
+            return self.cache.snapshot
+
+    def cluster(self, snapshot: Snapshot) -> Cluster:
+        """The cluster with this configuration, whether it was pushed or not."""
+        base = self.nodes.cluster or Cluster(self.language)
+        return base.changed(snapshot.configs, snapshot.mapping, self.live)

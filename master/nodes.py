@@ -1,0 +1,200 @@
+"""The physical nodes that are attached to this master: what they should run, and what they say they run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import structlog
+
+from master.outbox import Outbox
+from qanat.control.assignment import Assignment
+from qanat.control.translation import Cluster, Physical
+from qanat.wire.v1 import control_pb2 as wire
+
+log = structlog.get_logger(__name__)
+
+# A node reports at least so often, when nothing changed; more rarely, so that a master never gets more than so many a second:
+# each costs it some 0.3 ms of Python, a tenth of a core at that rate.
+REPORT_S, REPORT_S_MAX = 5.0, 60.0
+REPORTS_PER_SECOND_MAX = 300
+
+# A report is answered, and one that is not heard of for so many intervals is gone, whatever TCP thinks.
+SILENT_REPORTS_MAX = 3
+
+# Nodes between two breaths of a pass over all: 50 translations take some 5 ms.
+SLICE = 50
+
+# Samples that wait for whoever asked for them; what comes above is dropped and counted.
+TAP_MESSAGES_MAX = 100
+
+
+class AttachedNode:
+    """One physical node, for as long as its stream stands."""
+
+    def __init__(self, register: wire.Register) -> None:
+        self.physical = Physical(register.name, register.role, register.host, dict(register.labels))
+        self.instance = register.instance
+        self.version = register.version
+        self.report = register.report
+        self.assignment: Assignment | None = None
+        self.outbox = Outbox()
+        self.taps: dict[str, asyncio.Queue[wire.TapEvents]] = {}
+        self.attached_at_s = self.heard_at_s = time.monotonic()
+
+    @property
+    def is_settled(self) -> bool:
+        """It runs exactly what it should."""
+        return self.assignment is not None and self.report.applied_revision == self.assignment.revision
+
+    def assign(self, cluster: Cluster) -> bool:
+        """Tell it what it should run in `cluster`, unless it knows; whether there was something to tell."""
+        assignment = cluster.assignment(self.physical)
+        if self.assignment is not None and self.assignment.revision == assignment.revision:
+            return False
+        self.assignment = assignment
+        self.outbox.put(wire.ToNode(assign=as_message(assignment)))
+        return True
+
+    def heard(self, report: wire.Report) -> None:
+        """A report came."""
+        self.report = report
+        self.heard_at_s = time.monotonic()
+
+    def tapped(self, events: wire.TapEvents) -> None:
+        """A sample came."""
+        queue = self.taps.get(events.tap_id)
+        if queue is None:
+            self.outbox.put(wire.ToNode(stop_tap=wire.StopTap(tap_id=events.tap_id)))
+        elif not queue.full():
+            queue.put_nowait(events)
+
+    def status(self) -> wire.NodeStatus:
+        """As other masters are told."""
+        now_s = time.monotonic()
+        assignment = self.assignment
+        return wire.NodeStatus(
+            name=self.physical.name,
+            role=self.physical.role,
+            host=self.physical.host,
+            labels=self.physical.labels,
+            instance=self.instance,
+            version=self.version,
+            wanted_revision="" if assignment is None else assignment.revision,
+            wanted=[] if assignment is None else [_without_text(each) for each in _statements(assignment)],
+            report=self.report,
+            heard_s=now_s - self.heard_at_s,
+            attached_s=now_s - self.attached_at_s,
+        )
+
+    def concerns(self, names: frozenset[str]) -> bool:
+        """It is one of `names`, or one of its logical nodes is."""
+        if not names or self.physical.name in names:
+            return True
+        wanted = () if self.assignment is None else self.assignment.statements
+        return any(each.logical in names for each in (*wanted, *self.report.logical))
+
+
+class Nodes:
+    """All attached nodes, by name. *Thread*: the event loop's."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, AttachedNode] = {}
+        self.cluster: Cluster | None = None  # None until the store was read: nobody is told anything before
+        self.limits = wire.Limits()
+        self._emptied = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[AttachedNode]:
+        return iter(list(self._nodes.values()))
+
+    def get(self, name: str) -> AttachedNode | None:
+        """The node, if it is attached here."""
+        return self._nodes.get(name)
+
+    @property
+    def report_s(self) -> float:
+        """How often nodes should report."""
+        return min(max(REPORT_S, len(self._nodes) / REPORTS_PER_SECOND_MAX), REPORT_S_MAX)
+
+    def attach(self, register: wire.Register) -> AttachedNode:
+        """A node registers. An earlier stream of its name ends; an earlier process of its name is told to stop."""
+        node = AttachedNode(register)
+        earlier = self._nodes.get(register.name)
+        self._nodes[register.name] = node
+        if earlier is not None:
+            if earlier.instance != node.instance:
+                why = f"another process has registered as {register.name}, from {register.host}; stop one of the two"
+                earlier.outbox.put(wire.ToNode(refused=wire.Refused(why=why, fenced=True)))
+                log.warning("node_fenced", node=register.name, by=register.host)
+            earlier.outbox.close()
+        return node
+
+    def welcome(self, node: AttachedNode) -> None:
+        """Tell a new node what it should run, as far as that is known."""
+        if self.cluster is not None:
+            node.outbox.put(wire.ToNode(limits=self.limits))
+            node.assign(self.cluster)
+
+    def detach(self, node: AttachedNode) -> None:
+        """Its stream has ended."""
+        node.outbox.close()
+        if self._nodes.get(node.physical.name) is node:
+            del self._nodes[node.physical.name]
+            if not self._nodes:
+                self._emptied.set()
+
+    async def empty(self) -> None:
+        """Wait until no node is attached."""
+        while self._nodes:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    async def push(self, cluster: Cluster) -> int:
+        """Tell every node what it should run in `cluster`; how many had to be told."""
+        self.cluster = cluster
+        told = 0
+        for number, node in enumerate(self, 1):
+            told += node.assign(self.cluster)
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+        return told
+
+    def limit(self, limits: wire.Limits) -> None:
+        """Tell every node the rate limits, if they are others than before."""
+        if limits != self.limits or not self.cluster:
+            self.limits = limits
+            for node in self:
+                node.outbox.put(wire.ToNode(limits=limits))
+
+    def drop_silent(self) -> int:
+        """End the streams of nodes that are not heard of; how many."""
+        limit_s = SILENT_REPORTS_MAX * self.report_s
+        now_s = time.monotonic()
+        silent = [node for node in self if now_s - node.heard_at_s > limit_s]
+        for node in silent:
+            log.warning("node_silent", node=node.physical.name, seconds=round(now_s - node.heard_at_s))
+            self.detach(node)
+        return len(silent)
+
+
+def as_message(assignment: Assignment) -> wire.Assign:
+    """An assignment as it is sent."""
+    return wire.Assign(revision=assignment.revision, statements=_statements(assignment))
+
+
+def _statements(assignment: Assignment) -> list[wire.Statement]:
+    return [
+        wire.Statement(
+            logical=each.logical, flow=each.flow, text=each.text, hash=each.hash, waiting=each.waiting
+        )
+        for each in assignment.statements
+    ]
+
+
+def _without_text(statement: wire.Statement) -> wire.Statement:
+    statement.ClearField("text")
+    return statement

@@ -1,0 +1,121 @@
+"""What does run, as all masters together know it."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import msgspec
+
+from master.attaching import PROTOCOL
+from master.desk import Desk
+from master.peers import Answers
+from master.status import as_physical, configured_nowhere, lost_row, merged, physical_row
+from qanat.control.documents import KnownNode
+from qanat.control.operations import cluster as calls
+from qanat.control.operations.errors import Kind, OperationError
+from qanat.errors import RetryableError
+from qanat.wire.v1 import control_pb2 as wire
+
+
+async def status(desk: Desk, request: calls.Status, author: str) -> calls.StatusReply:
+    """Every physical node with its logical nodes, and what is configured and runs nowhere."""
+    snapshot = await desk.snapshot()
+    question = wire.StatusRequest(
+        names=request.names, unsettled_only=request.unsettled, revision=snapshot.revision, with_names=True
+    )
+    answers = await desk.peers.status(question)
+    known = await _known(desk)
+    notes = silent_masters(answers)
+    cluster = desk.nodes.cluster
+    if cluster is not None and not request.names:
+        notes += configured_nowhere(cluster, [as_physical(name, node) for name, node in known.items()])
+    rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
+    replies = answers.replies.values()
+    return calls.StatusReply(
+        nodes=sorted(rows + _lost(desk, request, known, answers), key=lambda row: row.name),
+        attached=sum(reply.attached for reply in replies),
+        applied=sum(reply.attached - reply.unsettled for reply in replies),
+        notes=notes,
+    )
+
+
+async def nodes(desk: Desk, request: calls.Nodes, author: str) -> calls.StatusReply:
+    """Every physical node that is known, without its logical ones."""
+    whole = await status(desk, calls.Status(names=request.names), author)
+    bare = [msgspec.structs.replace(row, logical=[]) for row in whole.nodes]
+    return msgspec.structs.replace(whole, nodes=bare, notes=[])
+
+
+async def masters(desk: Desk, request: calls.Masters, author: str) -> calls.MastersReply:
+    """Every living master."""
+    answers = await desk.peers.status(wire.StatusRequest(counts_only=True))
+    try:
+        leader = await desk.leader.election.leader()
+        epoch = await desk.store.get(desk.leader.election.epoch_path)
+    except RetryableError:
+        leader = epoch = None
+    rows = []
+    for name, master in sorted(desk.peers.masters.items()):
+        reply = answers.replies.get(name)
+        row = calls.MasterRow(
+            id=name, rpc=master.rpc, http=master.http, leads=name == leader, reachable=reply is not None
+        )
+        if reply is not None:
+            row = msgspec.structs.replace(
+                row, revision=reply.revision, attached=reply.attached, unsettled=reply.unsettled
+            )
+        rows.append(row)
+    return calls.MastersReply(masters=rows, epoch=0 if epoch is None else epoch.version)
+
+
+async def refresh(desk: Desk, request: calls.Refresh, author: str) -> calls.Refreshed:
+    """Build logical nodes anew, wherever they run."""
+    answers = await desk.peers.status(wire.StatusRequest(names=request.names))
+    names = set(request.names)
+    found = merged(answers.replies)
+    told = []
+    for name, (master, node) in sorted(found.items()):
+        logical = [] if name in names else [each.logical for each in node.wanted if each.logical in names]
+        if await desk.peers.send(master, name, wire.ToNode(refresh=wire.Refresh(logical=logical))):
+            told.append(name)
+    missing = names - found.keys() - {each.logical for _, node in found.values() for each in node.wanted}
+    if missing:
+        raise OperationError(
+            Kind.NOT_FOUND,
+            f"{', '.join(sorted(missing))} is no attached physical node, nor a logical node that one runs"
+            + (f"; told were: {', '.join(told)}" if told else ""),
+        )
+    return calls.Refreshed(nodes=told)
+
+
+async def version(desk: Desk, request: calls.Version, author: str) -> calls.VersionReply:
+    """What serves."""
+    return calls.VersionReply(version=metadata.version("qanat"), master=desk.master_id, protocol=PROTOCOL)
+
+
+def silent_masters(answers: Answers) -> list[str]:
+    """A sentence for each master that did not answer."""
+    return [f"master {name} did not answer: {why}" for name, why in sorted(answers.silent.items())]
+
+
+async def _known(desk: Desk) -> dict[str, KnownNode]:
+    try:
+        return await desk.known.all()
+    except RetryableError:
+        return {}
+
+
+def _lost(
+    desk: Desk, request: calls.Status, known: dict[str, KnownNode], answers: Answers
+) -> list[calls.PhysicalRow]:
+    """Known nodes that no master has. While one is silent nobody knows what it has."""
+    if answers.silent:
+        return []
+    attached = {name for reply in answers.replies.values() for name in reply.attached_names}
+    rows = [lost_row(name, node, desk.nodes.cluster) for name, node in known.items() if name not in attached]
+    names = set(request.names)
+    return [
+        row
+        for row in rows
+        if not names or row.name in names or names.intersection(each.logical for each in row.logical)
+    ]

@@ -1,0 +1,272 @@
+"""What should run: changed, shown, and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from master import planning
+from master.cache import Snapshot
+from master.desk import Desk
+from master.planning import Edit
+from master.status import as_physical, configured_nowhere
+from qanat.check import check
+from qanat.control import paths
+from qanat.control.documents import Config, decode
+from qanat.control.operations import configuration as calls
+from qanat.control.operations.errors import Kind, OperationError
+from qanat.control.statements import Statement, as_file, with_flow
+from qanat.control.translation import Cluster
+from qanat.coordination.store import Op
+from qanat.errors import RetryableError
+from qanat.flow.faults import Faults
+from qanat.flow.model import DEFAULT_FLOW, Flow
+
+# Physical nodes that are named in a plan; the rest is counted.
+SHOWN_MAX = 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A change as it was asked for."""
+
+    edits: Sequence[Edit]
+    prune: bool = False
+    expected: Mapping[str, int] = field(default_factory=dict)
+    mapping: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unmapped: Sequence[str] = ()  # logical nodes to take out of every mapping
+
+
+async def apply(desk: Desk, request: calls.Apply, author: str) -> calls.Plan:
+    """Make the configuration say what a text says."""
+    flow = await _checked(desk, request.text, request.path)
+    wanted = Wanted(planning.edits_of(flow.nodes), request.prune, request.expected)
+    return await _change(desk, wanted, author, request.dry_run)
+
+
+async def diff(desk: Desk, request: calls.Diff, author: str) -> calls.Plan:
+    """What `apply` would change."""
+    flow = await _checked(desk, request.text, request.path)
+    return await _change(desk, Wanted(planning.edits_of(flow.nodes), request.prune), author, dry_run=True)
+
+
+async def multiconfig(desk: Desk, request: calls.Multiconfig, author: str) -> calls.Plan:
+    """Configure all logical nodes of a text."""
+    return await apply(desk, calls.Apply(text=request.text, dry_run=request.dry_run), author)
+
+
+async def config(desk: Desk, request: calls.Config, author: str) -> calls.Plan:
+    """Configure one logical node from its parts."""
+    snapshot = await desk.snapshot()
+    before = snapshot.configs.get(request.logical)
+    flow = request.flow or (DEFAULT_FLOW if before is None else before.flow)
+    selector = f" @ {request.selector}" if request.selector else ""
+    text = f"{request.logical}{selector} : {request.source} | {request.sink} ;"
+    return await apply(
+        desk, calls.Apply(text=with_flow(text, flow), path="<config>", dry_run=request.dry_run), author
+    )
+
+
+async def unconfig(desk: Desk, request: calls.Unconfig, author: str) -> calls.Plan:
+    """Delete configuration."""
+    edits = await _deletions(desk, request.names)
+    return await _change(desk, Wanted(edits, expected=request.expected), author)
+
+
+async def decommission(desk: Desk, request: calls.Decommission, author: str) -> calls.Plan:
+    """Delete configuration, and the mappings to it."""
+    edits = await _deletions(desk, request.names)
+    return await _change(desk, Wanted(edits, unmapped=request.names), author)
+
+
+async def load(desk: Desk, request: calls.Load, author: str) -> calls.Plan:
+    """Apply what `save` gave."""
+    flow = await _checked(desk, request.text, "<load>")
+    wanted = Wanted(planning.edits_of(flow.nodes), mapping=request.mapping)
+    return await _change(desk, wanted, author, request.dry_run)
+
+
+async def rollback(desk: Desk, request: calls.Rollback, author: str) -> calls.Plan:
+    """Configure a logical node as it was."""
+    path = paths.version_of(request.logical, request.version)
+    await desk.store.sync(path)
+    node = await desk.store.get(path)
+    if node is None:
+        raise OperationError(
+            Kind.NOT_FOUND,
+            f"{request.logical} has no version {request.version} any more; `qanat history {request.logical}` lists them",
+        )
+    former = decode(Config, node.value, path)
+    if former.text:
+        await _checked(desk, with_flow(former.text, former.flow), f"<version {request.version}>")
+    wanted = Wanted([Edit(request.logical, former.flow, former.text)])
+    return await _change(desk, wanted, author, request.dry_run)
+
+
+async def get(desk: Desk, request: calls.Get, author: str) -> calls.Configuration:
+    """The configuration."""
+    snapshot = await desk.snapshot()
+    _refuse_unknown(snapshot, request.names)
+    return calls.Configuration(
+        nodes=[
+            _configured(name, found)
+            for name, found in sorted(snapshot.configs.items())
+            if found.text
+            and (not request.names or name in request.names)
+            and request.flow in (None, found.flow)
+        ]
+    )
+
+
+async def save(desk: Desk, request: calls.Save, author: str) -> calls.Saved:
+    """All configuration as one text."""
+    snapshot = await desk.snapshot()
+    statements = {
+        name: (found.text, found.flow)
+        for name, found in snapshot.configs.items()
+        if found.text and request.flow in (None, found.flow)
+    }
+    mapping = {physical: list(logical) for physical, logical in sorted(snapshot.mapping.items())}
+    return calls.Saved(text=await asyncio.to_thread(as_file, statements), mapping=mapping)
+
+
+async def history(desk: Desk, request: calls.History, author: str) -> calls.Configuration:
+    """Former versions, the last first."""
+    directory = paths.of(paths.HISTORY, request.logical)
+    await desk.store.sync(directory)
+    names = (await desk.store.children(directory))[-request.limit :]
+    if not names:
+        raise OperationError(Kind.NOT_FOUND, f"there never was a logical node {request.logical!r}")
+    found = zip(names, await desk.store.get_many([f"{directory}/{name}" for name in names]), strict=True)
+    documents = [
+        decode(Config, node.value, f"{directory}/{name}") for name, node in found if node is not None
+    ]
+    return calls.Configuration(nodes=[_configured(request.logical, each) for each in reversed(documents)])
+
+
+def _configured(name: str, found: Config) -> calls.Configured:
+    return calls.Configured(
+        logical=name,
+        flow=found.flow,
+        text=found.text,
+        version=found.version,
+        author=found.author,
+        time_ns=found.time_ns,
+    )
+
+
+async def _checked(desk: Desk, text: str, path: str) -> Flow:
+    """The flow of a text that can run. Raises FlowError with every fault.
+
+    On a thread: components are imported on the way, and nodes need not wait for that."""
+
+    def read() -> Flow:
+        flow = check(text, path)
+        faults = Faults()
+        for node in flow.nodes:
+            statement = Statement(planning.edits_of([node])[0].text, node.flow, desk.language)
+            if statement.fault:
+                faults.add(node.place, statement.fault)
+            elif not statement.role:
+                faults.add(
+                    node.place,
+                    f"{node.name} leads from a source straight into storage, which only `qanat run` does; write a node for "
+                    "agents that ends in autoE2EChain, and one for collectors that begins with autoCollectorSource",
+                )
+        faults.raise_if_any()
+        return flow
+
+    return await asyncio.to_thread(read)
+
+
+async def _deletions(desk: Desk, names: Sequence[str]) -> list[Edit]:
+    snapshot = await desk.snapshot()
+    _refuse_unknown(snapshot, names)
+    return [Edit(name, snapshot.configs[name].flow, "") for name in dict.fromkeys(names)]
+
+
+def _refuse_unknown(snapshot: Snapshot, names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in snapshot.configs or not snapshot.configs[name].text]
+    if unknown:
+        raise OperationError(
+            Kind.NOT_FOUND,
+            f"there is no logical node {', '.join(unknown)}; `qanat get` lists them",
+        )
+
+
+async def _change(desk: Desk, wanted: Wanted, author: str, dry_run: bool = False) -> calls.Plan:
+    """Plan, and do it unless `dry_run`; when something else was changed meanwhile, again, if it still means the same."""
+    planned: list[calls.Change] = []
+    seen: dict[str, int] = {}
+
+    def plan(snapshot: Snapshot) -> list[Op]:
+        nonlocal planned
+        edits = [*wanted.edits, *(planning.pruned(snapshot, wanted.edits) if wanted.prune else ())]
+        planning.check_expected(snapshot, seen or wanted.expected)
+        planned = planning.changes(snapshot, edits)
+        seen.update(planning.versions(snapshot, [edit.logical for edit in edits]))
+        mapping = {**planning.without_logical(snapshot, wanted.unmapped), **wanted.mapping}
+        return [
+            *planning.config_ops(snapshot, planned, author, desk.wall_ns()),
+            *planning.mapping_ops(snapshot, mapping),
+        ]
+
+    snapshot = await desk.snapshot()
+    if dry_run:
+        plan(snapshot)
+        revision = snapshot.revision
+    else:
+        revision = await desk.writer.write(plan)
+        snapshot = desk.cache.snapshot
+    return await _shown(desk, snapshot, planned, revision, applied=not dry_run)
+
+
+async def _shown(
+    desk: Desk, snapshot: Snapshot, planned: Sequence[calls.Change], revision: int, *, applied: bool
+) -> calls.Plan:
+    """With where it runs. What was stored is not called a failure because the store went away after it."""
+    cluster = desk.cluster(_as_planned(snapshot, planned))
+    try:
+        known = [as_physical(name, node) for name, node in (await desk.known.all()).items()]
+    except RetryableError:
+        known = [node.physical for node in desk.nodes]
+    names = {change.logical for change in planned}
+    runs_on: dict[str, list[str]] = {}
+    for node in known:
+        for logical in names.intersection(cluster.runs(node)):
+            runs_on.setdefault(logical, []).append(node.name)
+    shown = [
+        msgspec.structs.replace(
+            change,
+            runs_on=sorted(runs_on.get(change.logical, ()))[:SHOWN_MAX],
+            runs_on_count=len(runs_on.get(change.logical, ())),
+        )
+        for change in planned
+    ]
+    notes = [note for note in configured_nowhere(cluster, known) if note.partition(" ")[0] in names]
+    notes += _without_collectors(cluster, names)
+    return calls.Plan(changes=shown, applied=applied, revision=revision, notes=notes)
+
+
+def _without_collectors(cluster: Cluster, names: set[str]) -> list[str]:
+    """A sentence for each logical node whose automatic chain can never have a collector."""
+    giving = {statement.flow for statement in cluster.statements.values() if statement.gives_chain}
+    return [
+        f"{name} delivers to the collectors of flow {statement.flow}, and it has none; configure one that begins with "
+        "autoCollectorSource"
+        for name in sorted(names & cluster.statements.keys())
+        if (statement := cluster.statements[name]).needs_chain and statement.flow not in giving
+    ]
+
+
+def _as_planned(snapshot: Snapshot, planned: Sequence[calls.Change]) -> Snapshot:
+    """The configuration with the changes in it."""
+    configs = dict(snapshot.configs)
+    for change in planned:
+        configs[change.logical] = Config(
+            text=change.after, flow=change.flow, version=change.version + 1, author="", time_ns=0
+        )
+    return Snapshot(snapshot.revision, snapshot.changes, configs, snapshot.mapping, snapshot.limits)

@@ -1,0 +1,108 @@
+"""Where logical nodes run by hand, how fast, and who is forgotten."""
+
+from __future__ import annotations
+
+from master import planning
+from master.cache import Snapshot
+from master.desk import Desk
+from qanat.control.documents import Limit, encode
+from qanat.control.operations import cluster as cluster_calls
+from qanat.control.operations import configuration as calls
+from qanat.control.operations.errors import Kind, OperationError
+from qanat.coordination.store import Op
+from qanat.wire.v1 import control_pb2 as wire
+
+
+async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.MappingsReply:
+    """Place logical nodes on a physical one."""
+
+    def plan(snapshot: Snapshot) -> list[Op]:
+        unknown = [name for name in request.logical if not _is_configured(snapshot, name)]
+        if unknown:
+            raise OperationError(
+                Kind.NOT_FOUND,
+                f"there is no logical node {', '.join(unknown)}; configure it first, with `qanat apply` or `qanat config`",
+            )
+        placed = {*snapshot.mapping.get(request.physical, ()), *request.logical}
+        return planning.mapping_ops(snapshot, {request.physical: placed})
+
+    await desk.writer.write(plan)
+    return await mappings(desk, calls.Mappings(), author)
+
+
+async def unmap(desk: Desk, request: calls.Unmap, author: str) -> calls.MappingsReply:
+    """Take back what was placed by hand."""
+
+    def plan(snapshot: Snapshot) -> list[Op]:
+        placed = set(snapshot.mapping.get(request.physical, ()))
+        unknown = sorted(set(request.logical) - placed)
+        if unknown or not placed:
+            raise OperationError(
+                Kind.NOT_FOUND,
+                f"{', '.join(unknown) or 'nothing'} is mapped to {request.physical}; `qanat map` places, `qanat mappings` lists",
+            )
+        rest = placed - set(request.logical) if request.logical else set()
+        return planning.mapping_ops(snapshot, {request.physical: rest})
+
+    await desk.writer.write(plan)
+    return await mappings(desk, calls.Mappings(), author)
+
+
+async def mappings(desk: Desk, request: calls.Mappings, author: str) -> calls.MappingsReply:
+    """What was placed by hand."""
+    snapshot = await desk.snapshot()
+    return calls.MappingsReply(mapping={name: list(each) for name, each in sorted(snapshot.mapping.items())})
+
+
+async def limit(desk: Desk, request: calls.Limit, author: str) -> calls.LimitsReply:
+    """Set, delete or list rate limits."""
+    if request.id:
+        value = None if request.delete else encode(Limit(request.events_s, request.bytes_s))
+
+        def plan(snapshot: Snapshot) -> list[Op]:
+            if request.delete and request.id not in snapshot.limits:
+                raise OperationError(
+                    Kind.NOT_FOUND, f"there is no limit {request.id!r}; `qanat limit` lists them"
+                )
+            return planning.limit_ops(snapshot, request.id, value)
+
+        await desk.writer.write(plan)
+    snapshot = await desk.snapshot()
+    return calls.LimitsReply(
+        limits=[
+            calls.LimitRow(id=name, events_s=each.events_s, bytes_s=each.bytes_s)
+            for name, each in sorted(snapshot.limits.items())
+        ]
+    )
+
+
+async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluster_calls.Purged:
+    """Forget physical nodes that are gone."""
+    answers = await desk.peers.status(wire.StatusRequest(names=request.names))
+    attached = sorted(
+        {each.name for reply in answers.replies.values() for each in reply.nodes} & set(request.names)
+    )
+    if attached:
+        raise OperationError(
+            Kind.CONFLICT, f"{', '.join(attached)} is attached; stop it before it is forgotten"
+        )
+    known = (await desk.known.all()).keys() | (await desk.snapshot()).mapping.keys()
+    unknown = sorted(set(request.names) - known)
+    if unknown:
+        raise OperationError(
+            Kind.NOT_FOUND, f"there is no physical node {', '.join(unknown)}; `qanat nodes` lists them"
+        )
+
+    def plan(snapshot: Snapshot) -> list[Op]:
+        return planning.mapping_ops(
+            snapshot, {name: () for name in request.names if name in snapshot.mapping}
+        )
+
+    await desk.writer.write(plan)
+    await desk.known.forget(request.names)
+    return cluster_calls.Purged(nodes=sorted(set(request.names)))
+
+
+def _is_configured(snapshot: Snapshot, name: str) -> bool:
+    config = snapshot.configs.get(name)
+    return config is not None and bool(config.text)

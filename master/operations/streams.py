@@ -1,0 +1,163 @@
+"""Operations that go on for a while: waiting, watching rates, sampling events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncGenerator
+
+from master.desk import Desk
+from master.operations.cluster import silent_masters, status
+from master.status import merged, physical_row
+from qanat.control.operations import cluster as calls
+from qanat.control.operations.errors import Kind, OperationError
+from qanat.wire.v1 import control_pb2 as wire
+
+# How often masters are asked while somebody waits: they answer only with the nodes that are not settled.
+LOOK_S = 0.25
+
+# Nodes that are named while they are waited for.
+PENDING_MAX = 20
+
+# Physical nodes that one tap samples at a time: more is more than anybody reads.
+TAPPED_MAX = 20
+
+
+async def wait(desk: Desk, request: calls.Wait, author: str) -> AsyncGenerator[calls.Waiting, None]:
+    """Until nodes are where they should be. Says how far it is whenever that has changed."""
+    until_s = time.monotonic() + request.timeout_s
+    revision = max(request.revision, (await desk.snapshot()).revision)
+    last: calls.Waiting | None = None
+    while True:
+        now = await _waiting(desk, request, revision)
+        if now != last:
+            yield now
+        if now.done or time.monotonic() > until_s:
+            return
+        last = now
+        await asyncio.sleep(LOOK_S)
+
+
+async def _waiting(desk: Desk, request: calls.Wait, revision: int) -> calls.Waiting:
+    applied = request.kind == "applied"
+    question = wire.StatusRequest(
+        names=request.names, revision=revision, unsettled_only=applied and not request.names, with_names=True
+    )
+    answers = await desk.peers.status(question)
+    pending = silent_masters(answers)
+    pending += [
+        f"master {name} has read revision {reply.revision} of {revision}"
+        for name, reply in sorted(answers.replies.items())
+        if reply.revision < revision
+    ]
+    found = merged(answers.replies)
+    rows = [physical_row(master, each) for master, each in found.values()]
+    unsettled = [(row, why) for row in rows if (why := _why_pending(row, request))]
+    attached = {name for reply in answers.replies.values() for name in reply.attached_names}
+    logical = {each.logical for row in rows for each in row.logical}
+    missing = [f"{name} is attached nowhere" for name in request.names if name not in attached | logical]
+    total = len(rows) if request.names else len(attached)
+    pending += missing + [f"{row.name}: {why}" for row, why in unsettled]
+    return calls.Waiting(
+        done=not pending,
+        settled=total - len(unsettled),
+        total=total + len(missing),
+        pending=pending[:PENDING_MAX],
+    )
+
+
+def _why_pending(row: calls.PhysicalRow, request: calls.Wait) -> str:
+    """Why a node is not where it should be; "" when it is."""
+    names = set(request.names)
+    everything = not names or row.name in names
+    looked_at = [each for each in row.logical if everything or each.logical in names]
+    if request.kind == "applied":
+        if everything and row.applied:
+            return ""
+        late = [each for each in looked_at if each.progress in ("applying", "failed", "unknown")]
+        if everything and not late:
+            return "applying"
+    else:
+        wanted = "ACTIVE" if request.kind == "active" else "IDLE"
+        late = [each for each in looked_at if each.state != wanted]
+    return ", ".join(f"{each.logical} {each.state} {each.why}".strip() for each in late)
+
+
+async def top(desk: Desk, request: calls.Top, author: str) -> AsyncGenerator[calls.TopReply, None]:
+    """The rates, at every interval."""
+    while True:
+        found = await status(desk, calls.Status(names=request.names), author)
+        attached = [row for row in found.nodes if row.state == "attached"]
+        yield calls.TopReply(
+            nodes=attached,
+            events_s=sum(each.events_s for row in attached for each in row.logical),
+            bytes_s=sum(each.bytes_s for row in attached for each in row.logical),
+        )
+        await asyncio.sleep(request.interval_s)
+
+
+async def tap(desk: Desk, request: calls.Tap, author: str) -> AsyncGenerator[calls.Tapped, None]:
+    """A sample of the events that pass a logical node, wherever it runs."""
+    answers = await desk.peers.status(wire.StatusRequest(names=[request.logical]))
+    running = {
+        name: master
+        for name, (master, node) in sorted(merged(answers.replies).items())
+        if any(each.logical == request.logical for each in node.wanted) and request.physical in ("", name)
+    }
+    if not running:
+        where = f" on {request.physical}" if request.physical else ""
+        raise OperationError(Kind.NOT_FOUND, f"no attached node runs {request.logical}{where}")
+    queue: asyncio.Queue[tuple[str, wire.TapEvents]] = asyncio.Queue(TAPPED_MAX)
+    tapping = [
+        asyncio.create_task(_sample(desk, request, master, name, queue))
+        for name, master in list(running.items())[:TAPPED_MAX]
+    ]
+    left, open_taps = request.events_max, len(tapping)
+    try:
+        while left > 0 and open_taps > 0:
+            name, events = await queue.get()
+            open_taps -= events.ended
+            shown = [_shown(name, event) for event in events.events[:left]]
+            left -= len(shown)
+            notes = [f"{name}: {events.why}"] if events.why else []
+            yield calls.Tapped(events=shown, dropped=events.dropped, notes=notes)
+    finally:
+        for task in tapping:
+            task.cancel()
+        await asyncio.gather(*tapping, return_exceptions=True)
+
+
+async def _sample(
+    desk: Desk,
+    request: calls.Tap,
+    master: str,
+    name: str,
+    queue: asyncio.Queue[tuple[str, wire.TapEvents]],
+) -> None:
+    asked = wire.Tap(
+        tap_id=secrets.token_hex(8),
+        logical=request.logical,
+        events_max=request.events_max,
+        seconds=request.seconds,
+    )
+    ended = wire.TapEvents(ended=True)
+    async with contextlib.aclosing(desk.peers.tap(master, wire.TapRequest(name=name, tap=asked))) as samples:
+        async for events in samples:
+            await queue.put((name, events))
+            if events.ended:
+                return
+    await queue.put((name, ended))
+
+
+def _shown(physical: str, event: wire.TapEvent) -> calls.TapEvent:
+    return calls.TapEvent(
+        physical=physical,
+        body=event.body.decode("utf-8", "replace"),
+        body_bytes=event.body_bytes,
+        timestamp_ns=event.timestamp_ns,
+        stream=event.stream,
+        position=event.position,
+        attributes=dict(event.attributes),
+    )

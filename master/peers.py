@@ -1,0 +1,242 @@
+"""Masters among themselves: who is attached to whom, and a way to nodes that are attached elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+
+from master.nodes import TAP_MESSAGES_MAX, Nodes
+from qanat.control import paths
+from qanat.control.documents import MasterNode, decode
+from qanat.coordination.store import Store
+from qanat.rpc.options import channel_options, server_options
+from qanat.wire.v1 import control_pb2 as wire
+
+_STATUS = "/qanat.v1.Peers/Status"
+_SEND = "/qanat.v1.Peers/Send"
+_TAP = "/qanat.v1.Peers/Tap"
+
+# A master that is stopped answers nothing, and `status` should not wait for it longer than a person does.
+ANSWER_S_MAX = 3.0
+
+# How long a master waits for a revision that it was asked for and has not read yet: some round trips of its store, and a push.
+CATCH_UP_S_MAX = 2.0
+
+# An answer with the status of all nodes of a master: 20,000 of 1 kB.
+STATUS_BYTES_MAX = 32 << 20
+
+
+class Progress(Protocol):
+    """How far this master is with what the store says."""
+
+    async def pushed(self, revision: int) -> int:
+        """Wait until `revision` was told to every node here; the one that was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What masters said, by id; `silent`: those who did not answer, with why."""
+
+    replies: Mapping[str, wire.StatusReply]
+    silent: Mapping[str, str]
+
+
+class PeersService:
+    """`Peers`, of this master."""
+
+    def __init__(self, master_id: str, nodes: Nodes, progress: Progress) -> None:
+        self._master_id = master_id
+        self._nodes = nodes
+        self._progress = progress
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a server is given."""
+        return grpc.method_handlers_generic_handler(
+            "qanat.v1.Peers",
+            {
+                "Status": grpc.unary_unary_rpc_method_handler(
+                    self.status,
+                    request_deserializer=wire.StatusRequest.FromString,
+                    response_serializer=wire.StatusReply.SerializeToString,
+                ),
+                "Send": grpc.unary_unary_rpc_method_handler(
+                    self.send,
+                    request_deserializer=wire.SendRequest.FromString,
+                    response_serializer=wire.SendReply.SerializeToString,
+                ),
+                "Tap": grpc.unary_stream_rpc_method_handler(
+                    self.tap,
+                    request_deserializer=wire.TapRequest.FromString,
+                    response_serializer=wire.TapEvents.SerializeToString,
+                ),
+            },
+        )
+
+    async def status(self, request: wire.StatusRequest, _: object = None) -> wire.StatusReply:
+        """The nodes that are attached here."""
+        revision = await self._progress.pushed(request.revision)
+        reply = wire.StatusReply(master_id=self._master_id, revision=revision, attached=len(self._nodes))
+        names = frozenset(request.names)
+        if request.with_names:
+            reply.attached_names.extend(node.physical.name for node in self._nodes)
+        for node in self._nodes:
+            reply.unsettled += not node.is_settled
+            wanted = not (request.unsettled_only and node.is_settled) and node.concerns(names)
+            if wanted and not request.counts_only:
+                reply.nodes.append(node.status())
+        return reply
+
+    async def send(self, request: wire.SendRequest, _: object = None) -> wire.SendReply:
+        """Hand a message to a node that is attached here."""
+        node = self._nodes.get(request.name)
+        return wire.SendReply(found=node is not None and node.outbox.put(request.message))
+
+    async def tap(self, request: wire.TapRequest, _: object = None) -> AsyncGenerator[wire.TapEvents, None]:
+        """What a node that is attached here samples; ends with the node's stream, too."""
+        node = self._nodes.get(request.name)
+        if node is None:
+            yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why=f"{request.name} is not attached")
+            return
+        queue: asyncio.Queue[wire.TapEvents] = asyncio.Queue(TAP_MESSAGES_MAX)
+        node.taps[request.tap.tap_id] = queue
+        try:
+            node.outbox.put(wire.ToNode(tap=request.tap))
+            async with asyncio.timeout(request.tap.seconds + ANSWER_S_MAX):
+                while True:
+                    events = await queue.get()
+                    yield events
+                    if events.ended:
+                        return
+        except TimeoutError:
+            yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why="the time is over")
+        finally:
+            del node.taps[request.tap.tap_id]
+            node.outbox.put(wire.ToNode(stop_tap=wire.StopTap(tap_id=request.tap.tap_id)))
+
+
+class Peers:
+    """All masters, this one included, as this one sees them."""
+
+    def __init__(self, master_id: str, own: PeersService, store: Store) -> None:
+        self._own_id = master_id
+        self._own = own
+        self._store = store
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self.masters: dict[str, MasterNode] = {}
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of every living master, for nodes."""
+        return sorted(master.rpc for master in self.masters.values())
+
+    @property
+    def others(self) -> dict[str, MasterNode]:
+        """All but this one."""
+        return {name: master for name, master in self.masters.items() if name != self._own_id}
+
+    async def look(self) -> None:
+        """Read who is there."""
+        names = [f"{paths.MASTERS}/{child}" for child in await self._store.children(paths.MASTERS)]
+        found = zip(names, await self._store.get_many(names), strict=True)
+        self.masters = {
+            paths.name(path): decode(MasterNode, node.value, path) for path, node in found if node is not None
+        }
+        await self._forget_channels()
+
+    async def status(self, request: wire.StatusRequest) -> Answers:
+        """Of every master, as far as they answer."""
+        others = self.others
+        asking = [asyncio.create_task(self._ask(master.rpc, request)) for master in others.values()]
+        replies = {self._own_id: await self._own.status(request)}
+        found = await asyncio.gather(*asking)
+        silent: dict[str, str] = {}
+        for name, answer in zip(others, found, strict=True):
+            if isinstance(answer, str):
+                silent[name] = answer
+            else:
+                replies[name] = answer
+        return Answers(replies, silent)
+
+    async def send(self, master_id: str, name: str, message: wire.ToNode) -> bool:
+        """Hand a message to a node that is attached to a master; whether it could be."""
+        request = wire.SendRequest(name=name, message=message)
+        if master_id == self._own_id:
+            return (await self._own.send(request)).found
+        master = self.masters.get(master_id)
+        if master is None:
+            return False
+        call = self._channel(master.rpc).unary_unary(
+            _SEND,
+            request_serializer=wire.SendRequest.SerializeToString,
+            response_deserializer=wire.SendReply.FromString,
+        )
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            return bool((await call(request, timeout=ANSWER_S_MAX)).found)
+        return False
+
+    async def tap(self, master_id: str, request: wire.TapRequest) -> AsyncGenerator[wire.TapEvents, None]:
+        """What a node samples that is attached to a master."""
+        master = self.masters.get(master_id)
+        if master_id == self._own_id or master is None:
+            async with contextlib.aclosing(self._own.tap(request)) as own:
+                async for events in own:
+                    yield events
+            return
+        call = self._channel(master.rpc).unary_stream(
+            _TAP,
+            request_serializer=wire.TapRequest.SerializeToString,
+            response_deserializer=wire.TapEvents.FromString,
+        )(request)
+        try:
+            async for events in call:
+                yield events
+        except grpc.aio.AioRpcError as error:
+            why = f"master {master_id} went away: {error.details()}"
+            yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why=why)
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def _ask(self, address: str, request: wire.StatusRequest) -> wire.StatusReply | str:
+        call = self._channel(address).unary_unary(
+            _STATUS,
+            request_serializer=wire.StatusRequest.SerializeToString,
+            response_deserializer=wire.StatusReply.FromString,
+        )
+        try:
+            reply: wire.StatusReply = await call(request, timeout=ANSWER_S_MAX)
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name.lower()}: {error.details()}"
+        return reply
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = grpc.aio.insecure_channel(address, options=peer_options())
+        return channel
+
+    async def _forget_channels(self) -> None:
+        known = {master.rpc for master in self.masters.values()}
+        for address in self._channels.keys() - known:
+            await self._channels.pop(address).close()
+
+
+def peer_options() -> list[tuple[str, Any]]:
+    """Of the connections between masters, and of administrators to masters."""
+    sized = [(name, value) for name, value in channel_options() if name != "grpc.max_receive_message_length"]
+    return [*sized, ("grpc.max_receive_message_length", STATUS_BYTES_MAX)]
+
+
+def listening_options() -> list[tuple[str, Any]]:
+    """Of a master's server."""
+    sized = [(name, value) for name, value in server_options() if name != "grpc.max_send_message_length"]
+    return [*sized, ("grpc.max_send_message_length", STATUS_BYTES_MAX)]

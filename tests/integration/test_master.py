@@ -1,0 +1,549 @@
+"""Masters, with real connections and simulated nodes: what nodes are told, and what administrators are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import urllib.error
+import urllib.request
+from urllib.parse import quote
+
+import pytest
+
+from qanat.control import paths
+from qanat.testing.control import AdminError
+from tests.integration.masters import cluster, eventually
+
+AGENTS = 'web @ kind=web : tail("/l") | agentE2ESink("c1") ;'
+WEB = 'web : tail("/l") | agentE2ESink("c1") ;'
+AUTO = (
+    'web @ kind=web : tail("/l") | autoE2EChain ;'
+    ' coll @ role=collector : autoCollectorSource | file("/d/", "x-") ;'
+)
+
+
+def web(*ports):
+    """The statement of `web` in general form."""
+    sinks = " ? ".join(f'agentE2ESink("c", {port})' for port in ports)
+    return f'web : tail("/l") | {sinks if len(ports) == 1 else f"< {sinks} >"} ;'
+
+
+def test_apply_reaches_nodes_at_every_master(run):
+    async def scenario():
+        async with cluster(3) as c:
+            nodes = [await c.node(f"web-{number}", number, kind="web") for number in range(3)]
+            admin = await c.admin()
+            plan = await admin("apply", text=AGENTS, author="ada")
+            assert [(each["logical"], each["change"]) for each in plan["changes"]] == [("web", "create")]
+            for node in nodes:
+                await node.runs(WEB)
+            waited = await (await c.admin(2)).stream("wait", revision=plan["revision"])
+            assert waited[-1]["done"]
+            found = await (await c.admin(1))("status")
+            assert [(row["name"], row["master"], row["applied"]) for row in found["nodes"]] == [
+                ("web-0", "m0", True),
+                ("web-1", "m1", True),
+                ("web-2", "m2", True),
+            ]
+            assert [each["progress"] for row in found["nodes"] for each in row["logical"]] == ["applied"] * 3
+
+    run(scenario())
+
+
+def test_only_what_changed_is_told(run):
+    async def scenario():
+        async with cluster() as c:
+            one, two = await c.node("a", kind="a"), await c.node("b", kind="b")
+            admin = await c.admin()
+            await admin(
+                "apply",
+                text='a @ kind=a : tail("/a") | agentBESink("c") ; b @ kind=b : tail("/b") | agentBESink("c") ;',
+            )
+            await one.runs('a : tail("/a") | agentBESink("c") ;')
+            await two.runs('b : tail("/b") | agentBESink("c") ;')
+            before = two.assigned
+            await admin("apply", text='a @ kind=a : tail("/a2") | agentBESink("c") ;')
+            await one.runs('a : tail("/a2") | agentBESink("c") ;')
+            assert two.assigned == before
+
+    run(scenario())
+
+
+def test_bad_text_is_refused_with_every_fault_and_changes_nothing(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            with pytest.raises(AdminError) as caught:
+                await admin(
+                    "apply",
+                    text='a : tial("/l") | agentSink("c") ;\nb : tail("/l") | nowhere ;',
+                    path="x.flow",
+                )
+            assert caught.value.kind == "USAGE"
+            assert len(caught.value.faults) == 2
+            assert "x.flow:1:5" in caught.value.faults[0]
+            with pytest.raises(AdminError, match="straight into storage"):
+                await admin("apply", text='a : tail("/l") | file("/d/", "x-") ;')
+            assert (await admin("get"))["nodes"] == []
+
+    run(scenario())
+
+
+def test_dry_run_and_diff_show_the_plan_and_do_nothing(run):
+    async def scenario():
+        async with cluster() as c:
+            await c.node("web-1", group="g")
+            admin = await c.admin()
+            text = 'a @ group=g : tail("/l") | agentBESink("c") ; b : tail("/l") | agentBESink("c") ;'
+            for plan in (await admin("apply", text=text, dry_run=True), await admin("diff", text=text)):
+                assert not plan["applied"]
+                assert [(each["change"], each["version"]) for each in plan["changes"]] == [("create", 0)] * 2
+            assert (await admin("get"))["nodes"] == []
+            await eventually(lambda: _runs_on(admin, text), "the plan names the node")
+            assert any(note.startswith("b runs nowhere") for note in plan["notes"])
+
+    async def _runs_on(admin, text):
+        return (await admin("diff", text=text))["changes"][0].get("runs_on") == ["web-1"]
+
+    run(scenario())
+
+
+def test_apply_with_prune_deletes_what_its_flows_have_besides(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            statement = 'tail("/l") | agentBESink("c")'
+            await admin("apply", text=f"a : {statement} ; b : {statement} ; flow f {{ x : {statement} ; }}")
+            plan = await admin("apply", text=f"a : {statement} ;", prune=True)
+            assert {each["logical"]: each["change"] for each in plan["changes"]} == {
+                "a": "unchanged",
+                "b": "delete",
+            }
+            assert [each["logical"] for each in (await admin("get"))["nodes"]] == ["a", "x"]
+
+    run(scenario())
+
+
+def test_plan_that_is_out_of_date_is_a_conflict_that_names_who_and_what(run):
+    async def scenario():
+        async with cluster(2) as c:
+            ada, ben = await c.admin(0), await c.admin(1)
+            await ada("apply", text=AGENTS, author="ada")
+            plan = await ben("diff", text=AGENTS.replace("/l", "/ben"))
+            expected = {each["logical"]: each["version"] for each in plan["changes"]}
+            await ada("apply", text=AGENTS.replace("/l", "/ada"), author="ada")
+            with pytest.raises(
+                AdminError, match=r"web was expected at version 1 and is at 2, by ada: .*/ada"
+            ):
+                await ben("apply", text=AGENTS.replace("/l", "/ben"), expected=expected)
+
+    run(scenario())
+
+
+def test_changes_through_different_masters_at_once_are_all_kept(run):
+    async def scenario():
+        async with cluster(3) as c:
+            admins = [await c.admin(number) for number in range(3)]
+
+            async def change(number, turn):
+                text = f'n{number}-{turn} : tail("/{turn}") | agentBESink("c") ;'
+                await admins[number]("apply", text=text)
+                await admins[number]("map", physical="host", logical=[f"n{number}-{turn}"])
+
+            async def keep_changing(number):
+                for turn in range(8):
+                    await change(number, turn)
+
+            await asyncio.gather(*map(keep_changing, range(3)))
+            names = sorted(f"n{number}-{turn}" for number in range(3) for turn in range(8))
+            assert [each["logical"] for each in (await admins[0]("get"))["nodes"]] == names
+            assert (await admins[1]("mappings"))["mapping"] == {"host": names}
+
+    run(scenario())
+
+
+def test_same_logical_node_changed_at_once_keeps_every_version(run):
+    async def scenario():
+        async with cluster(2) as c:
+            admins = [await c.admin(number) for number in range(2)]
+
+            async def keep_changing(number):
+                done = 0
+                for turn in range(10):
+                    with contextlib.suppress(AdminError):  # the other one was faster: said, not swallowed
+                        text = f'web : tail("/{number}-{turn}") | agentBESink("c") ;'
+                        plan = await admins[number]("apply", text=text)
+                        done += plan["changes"][0]["change"] != "unchanged"
+                return done
+
+            done = await asyncio.gather(*map(keep_changing, range(2)))
+            history = (await admins[0]("history", logical="web"))["nodes"]
+            assert [each["version"] for each in history] == list(range(sum(done), 0, -1))
+            assert len({each["text"] for each in history}) == sum(done)
+
+    run(scenario())
+
+
+def test_rollback_is_a_new_version_with_the_old_text(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            await admin("apply", text=AGENTS.replace("/l", "/wrong"), author="ben")
+            await admin("rollback", logical="web", version=1, author="ada")
+            history = (await admin("history", logical="web"))["nodes"]
+            assert [(each["version"], each["author"]) for each in history] == [
+                (3, "ada"),
+                (2, "ben"),
+                (1, "test"),
+            ]
+            assert history[0]["text"] == history[2]["text"] == AGENTS
+            with pytest.raises(AdminError, match="no version 9") as caught:
+                await admin("rollback", logical="web", version=9)
+            assert caught.value.kind == "NOT_FOUND"
+
+    run(scenario())
+
+
+def test_configuration_that_was_deleted_goes_on_with_its_versions(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            node = await c.node("host")
+            await admin("apply", text=AGENTS)
+            await admin("map", physical="host", logical=["web"])
+            await node.runs(WEB)
+            await admin("decommission", names=["web"])
+            await node.runs()
+            assert (await admin("mappings"))["mapping"] == {}
+            with pytest.raises(AdminError, match="no logical node web"):
+                await admin("unconfig", names=["web"])
+            plan = await admin("apply", text=AGENTS)
+            assert (plan["changes"][0]["change"], plan["changes"][0]["version"]) == ("create", 2)
+            assert [each["text"] for each in (await admin("history", logical="web"))["nodes"]] == [
+                AGENTS,
+                "",
+                AGENTS,
+            ]
+
+    run(scenario())
+
+
+def test_saved_text_loads_into_an_empty_cluster(run):
+    text = AUTO + ' flow audit { a @ dc in (x, y), !old : tail("/a") | autoDFOChain ; }'
+
+    async def saved():
+        async with cluster() as c:
+            admin = await c.admin()
+            await admin("apply", text=text)
+            await admin("map", physical="host", logical=["web", "a"])
+            return await admin("save")
+
+    async def load(document):
+        async with cluster() as c:
+            admin = await c.admin()
+            await admin("load", **document)
+            return await admin("save")
+
+    first = run(saved())
+    assert first["mapping"] == {"host": ["a", "web"]}
+    assert "flow audit {" in first["text"]
+    assert run(load(first)) == first
+
+
+def test_config_takes_parts_as_flume_og_did(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            await admin(
+                "config",
+                logical="web",
+                source='tail("/l")',
+                sink='agentE2ESink("c1")',
+                flow="f",
+                selector="kind=web",
+            )
+            await admin("config", logical="web", source='tail("/m")', sink='agentE2ESink("c1")')
+            (found,) = (await admin("get"))["nodes"]
+            assert (found["flow"], found["text"]) == ("f", 'web : tail("/m") | agentE2ESink("c1") ;')
+
+    run(scenario())
+
+
+def test_automatic_chains_follow_the_living_collectors(run):
+    async def scenario():
+        async with cluster(2) as c:
+            node = await c.node("host", kind="web")
+            admin = await c.admin(1)
+            await admin("apply", text=AUTO)
+            await eventually(
+                lambda: _why(admin, "no live collector in flow default-flow"), "the node waits, and says why"
+            )
+            first = await c.collector("c1", {"coll": "c:1"})
+            await node.runs(web(1))
+            await first.close()  # a blip
+            again = await c.collector("c1", {"coll": "c:1"})
+            second = await c.collector("c2", {"coll": "c:2"})
+            await node.until(lambda: len(node.running) == 1 and "?" in next(iter(node.running.values())))
+            await c.leave(second, "c2", {"coll": "c:2"})
+            await node.runs(web(1))
+            told = node.assigned
+            await again.close()
+            await asyncio.sleep(1.0)  # twice the grace period: now it waits, and keeps what it runs
+            await node.until(lambda: node.assigned == told + 1)
+            await node.runs(web(1))
+
+    async def _why(admin, why):
+        rows = (await admin("status"))["nodes"]
+        return [each["why"] for row in rows for each in row["logical"]] == [why]
+
+    run(scenario())
+
+
+def test_bad_configuration_on_one_of_ten_is_shown_and_the_others_go_on(run):
+    async def scenario():
+        async with cluster(2) as c:
+            nodes = [await c.node(f"n{number}", kind="web") for number in range(10)]
+            nodes[3].breaks = lambda statement: "no such file" if "/bad" in statement.text else ""
+            admin = await c.admin()
+            text = AGENTS
+            await admin("apply", text=text)
+            assert (await admin.stream("wait", kind="active"))[-1]["done"]
+            plan = await admin("apply", text=text.replace("/l", "/bad"))
+            waited = await admin.stream("wait", revision=plan["revision"], timeout_s=1.5)
+            assert not waited[-1]["done"]
+            assert waited[-1]["pending"] == ["n3: web ERROR no such file"]
+            assert nodes[3].running == {"web": WEB}
+            unsettled = (await admin("status", unsettled=True))["nodes"]
+            assert [(row["name"], row["logical"][0]["progress"]) for row in unsettled] == [("n3", "failed")]
+            await admin("rollback", logical="web", version=1)
+            assert (await admin.stream("wait"))[-1]["done"]
+
+    run(scenario())
+
+
+def test_limits_and_refresh_reach_nodes(run):
+    async def scenario():
+        async with cluster(2) as c:
+            node = await c.node("host", 1)
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            await admin("map", physical="host", logical=["web"])
+            await node.runs(WEB)
+            told = node.assigned
+            await admin("limit", id="slow", events_s=100)
+            await node.until(lambda: node.limits == {"slow": (100.0, 0.0)})
+            assert (await admin("refresh", names=["web"]))["nodes"] == ["host"]
+            await node.until(lambda: node.refreshed == [["web"]])
+            await admin("limit", id="slow", delete=True)
+            await node.until(lambda: node.limits == {})
+            assert node.assigned == told
+            with pytest.raises(AdminError, match="nobody is no attached"):
+                await admin("refresh", names=["nobody"])
+
+    run(scenario())
+
+
+def test_node_moves_when_its_master_stops_or_dies_and_is_shown_once(run):
+    async def scenario():
+        async with cluster(3) as c:
+            node = await c.node("host", 0)
+            await node.until(lambda: node.master == "m0")
+            admin = await c.admin(2)
+            await eventually(lambda: _masters(admin, 3), "three masters")
+            await c.masters[0].stop()
+            await node.until(lambda: node.master in ("m1", "m2"))
+            later = {"m1": 1, "m2": 2}[node.master]
+            survivor = await c.admin(3 - later)
+            await eventually(lambda: _masters(survivor, 2), "two masters")
+            await c.masters[later].kill()
+            await node.until(lambda: node.master == f"m{3 - later}")
+            rows = (await survivor("status"))["nodes"]
+            assert [(row["name"], row["master"]) for row in rows] == [("host", f"m{3 - later}")]
+
+    run(scenario())
+
+
+async def _masters(admin, count):
+    return len((await admin("masters"))["masters"]) == count
+
+
+def test_another_master_leads_once_the_leader_is_dead(run):
+    async def scenario():
+        async with cluster(2) as c:
+            admins = [await c.admin(number) for number in range(2)]
+
+            async def leader(admin):
+                rows = await admin("masters")
+                return [row["id"] for row in rows["masters"] if row["leads"]], rows["epoch"]
+
+            await eventually(lambda: _is(leader, admins[0], 1), "a leader")
+            (first,), epoch = await leader(admins[0])
+            other = 1 - int(first[1])
+            await c.masters[1 - other].kill()
+            await eventually(lambda: _is(leader, admins[other], epoch + 1), "the next leader")
+            await admins[other]("apply", text=AUTO)
+            await c.collector("c1", {"coll": "c:1"})
+            await eventually(lambda: _has_live(c, "c1"), "the new leader writes who lives")
+
+    async def _is(leader, admin, epoch):
+        found, now = await leader(admin)
+        return len(found) == 1 and now >= epoch
+
+    async def _has_live(c, name):
+        return name in c.stored().get(paths.LIVE, {}).get("collectors", {})
+
+    run(scenario())
+
+
+def test_two_processes_of_one_name_end_with_the_later(run):
+    async def scenario():
+        async with cluster() as c:
+            first = await c.node("host")
+            await first.until(lambda: first.attachments == 1)
+            second = await c.node("host")
+            await first.until(lambda: bool(first.refused))
+            assert "another process has registered as host" in first.refused
+            await second.until(lambda: second.attachments == 1)
+
+    run(scenario())
+
+
+def test_lost_node_is_shown_until_it_is_purged(run):
+    async def scenario():
+        async with cluster() as c:
+            node = await c.node("host", kind="web")
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            await node.runs(WEB)
+            with pytest.raises(AdminError, match="host is attached"):
+                await admin("purge", names=["host"])
+            await node.stop()
+            await eventually(lambda: _is_lost(admin), "the node is lost")
+            (row,) = (await admin("status"))["nodes"]
+            assert [(each["logical"], each["state"]) for each in row["logical"]] == [("web", "LOST")]
+            await admin("purge", names=["host"])
+            assert (await admin("nodes"))["nodes"] == []
+
+    async def _is_lost(admin):
+        return [row.get("state") for row in (await admin("nodes"))["nodes"]] == ["lost"]
+
+    run(scenario())
+
+
+def test_tap_samples_events_of_a_node_at_another_master(run):
+    async def scenario():
+        async with cluster(2) as c:
+            node = await c.node("web", 1)
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            await node.runs(WEB)
+            await eventually(lambda: _masters(admin, 2), "two masters")
+            (sample,) = await admin.stream("tap", logical="web", events_max=3)
+            assert [each["body"] for each in sample["events"]] == ["event 0", "event 1", "event 2"]
+            assert sample["dropped"] == 5
+            with pytest.raises(AdminError, match="no attached node runs nothing"):
+                await admin.stream("tap", logical="nothing")
+
+    run(scenario())
+
+
+def test_failed_save_is_a_failed_command(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            c.masters[0].store.cut()
+            with pytest.raises(AdminError) as caught:
+                await admin("apply", text=AGENTS.replace("/l", "/m"))
+            assert caught.value.kind == "UNAVAILABLE"
+            reply = await admin.reply("get")
+            assert reply.stale
+            assert b"/l" in reply.result_json
+            c.masters[0].store.restore()
+            assert (await admin("get"))["nodes"][0]["version"] == 1
+
+    run(scenario())
+
+
+def test_change_whose_reply_was_lost_is_done_once(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            c.masters[0].store.lose_replies(1)
+            plan = await admin("apply", text=AGENTS.replace("/l", "/m"))
+            assert plan["revision"] == 2
+            assert [each["version"] for each in (await admin("history", logical="web"))["nodes"]] == [2, 1]
+
+    run(scenario())
+
+
+def test_nodes_keep_what_they_run_at_a_store_that_was_never_configured(run):
+    async def scenario():
+        async with cluster() as c:
+            node = await c.node("host")
+            await node.until(lambda: node.attachments == 1)
+            admin = await c.admin()
+            await admin("status")
+            assert node.assigned == 0
+
+    run(scenario())
+
+
+def get(port, path, **headers):
+    """Status and body of a GET."""
+    return _fetch(urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers))
+
+
+def post(port, path, body, content_type="application/json"):
+    """Status and body of a POST."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"Content-Type": content_type}
+    )
+    return _fetch(request)
+
+
+def _fetch(request):
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_http_serves_every_operation_health_and_metrics(run):
+    async def scenario():
+        async with cluster() as c:
+            port = c.masters[0].http_port
+            admin = await c.admin()
+            await admin("version")
+
+            async def ask(function, *arguments, **keywords):
+                return await asyncio.to_thread(function, port, *arguments, **keywords)
+
+            assert await ask(get, "/healthz") == (200, "ok\n")
+            await eventually(lambda: _is_ready(ask), "readiness")
+            status, body = await ask(post, "/v1/apply", {"text": AGENTS})
+            assert (status, json.loads(body)["applied"]) == (200, True)
+            status, body = await ask(get, "/v1/get?names=web&flow=" + quote("default-flow"))
+            assert json.loads(body)["nodes"][0]["text"] == AGENTS
+            status, body = await ask(post, "/v1/apply", {"text": "x"})
+            assert (status, json.loads(body)["error"]["kind"]) == (400, "USAGE")
+            assert (await ask(post, "/v1/apply", {"text": AGENTS}, "text/plain"))[0] == 415
+            assert (await ask(get, "/v1/apply?text=x"))[0] == 405
+            assert (await ask(get, "/v1/get?names=nothing"))[0] == 404
+            assert (await ask(get, "/v1/nothing"))[0] == 404
+            assert (await ask(get, "/v1/history?logical=web&limit=x"))[0] == 400
+            status, body = await ask(get, "/v1/wait?timeout_s=5")
+            assert json.loads(body.splitlines()[-1])["done"]
+            assert "qanat_attached_nodes 0.0" in (await ask(get, "/metrics"))[1]
+            c.masters[0].store.cut()
+            assert await ask(get, "/readyz") == (503, "the coordination store is suspended\n")
+
+    async def _is_ready(ask):
+        return (await ask(get, "/readyz"))[0] == 200
+
+    run(scenario())

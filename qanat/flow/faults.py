@@ -83,7 +83,7 @@ class Faults:
         """Raise FlowError with every fault, in the order of the text."""
         if not self._found:
             return
-        found = sorted(self._found, key=lambda fault: (fault.place.line, fault.place.column))
+        found = sorted(dict.fromkeys(self._found), key=lambda fault: (fault.place.line, fault.place.column))
         if len(found) > FAULTS_MAX:
             found = found[:FAULTS_MAX]
         if len(found) == FAULTS_MAX:

@@ -164,17 +164,27 @@ class _Reader:
             self._skip(token)
             return None
         elif _starts_statement(self._entry, token):
-            name = self._entry.fed[-1]
-            name.fault(
-                f'found a new statement, "{name.text} {token.text}", expected ";" to end the one before it'
-            )
-            self._entry = _Entry()
-            self._entry.feed(name)
+            return self._end_before(self._entry.fed[-1], token)
         if not self._entry.feed(token):
             self._recover(token)
         elif token.type == "SEMICOLON" or (token.type == "LBRACE" and self._entry.is_group_head()):
             return self._finish()
         return None
+
+    def _end_before(self, name: Token, token: Token) -> LogicalNode | None:
+        """Read the statement again as if it had its `;` before `name`, so that its other faults are found too."""
+        assert self._entry is not None
+        name.fault(
+            f'found a new statement, "{name.text} {token.text}", expected ";" to end the one before it'
+        )
+        *fed, _ = self._entry.fed
+        self._entry = _Entry()
+        semicolon = Token("SEMICOLON", ";", name.start, name.source)
+        node = self._finish() if all(map(self._entry.feed, [*fed, semicolon])) else None
+        self._entry = _Entry()
+        self._entry.feed(name)
+        self._entry.feed(token)
+        return node
 
     def _finish(self) -> LogicalNode | None:
         assert self._entry is not None

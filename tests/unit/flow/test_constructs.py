@@ -91,8 +91,8 @@ def test_every_fault_is_found_although_groups_are_broken() -> None:
         "flwo two { f : g | h ; }\n"
         "flow three { flow four { i : j | k ; }\n"
         "}\n"
-        "l : m | n\n"
-        "o : p | q ;\n"
+        "l : m(09) | n\n"
+        "l : p | q ;\n"
         "flow five {\n"
     )
     assert found == [
@@ -101,7 +101,9 @@ def test_every_fault_is_found_although_groups_are_broken() -> None:
         'f:3:1: found "flwo two"; did you mean "flow"?',
         'f:4:14: a flow within the flow "three", which begins at line 4; close that with } first',
         'f:5:1: found "}", and there is no flow NAME { that it could close',
-        'f:7:1: found a new statement, "o :", expected ";" to end the one before it',
+        "f:6:7: 09 is octal because of its leading 0, and octal has no digits 8 and 9",
+        'f:7:1: found a new statement, "l :", expected ";" to end the one before it',
+        'f:7:1: the logical node "l" is already defined at line 6; give it another name',
         'f:8:1: the flow "five" is not closed with }',
     ]
 

@@ -45,3 +45,8 @@ def server_options() -> list[tuple[str, int | str]]:
         ("grpc.so_reuseport", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
     ]
+
+
+def control_options() -> list[tuple[str, int | str]]:
+    """For those who connect to a master: nodes and administrators. An assignment is small, a plan for a large flow file not."""
+    return [*_COMMON[1:], ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]

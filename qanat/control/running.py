@@ -1,0 +1,51 @@
+"""What a program owes the control plane: to check a statement, and to run one logical node by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+from qanat.check import check_nodes
+from qanat.flow.model import LogicalNode
+from qanat.flow.parser import parse
+from qanat.wire.v1 import control_pb2 as wire
+
+
+class Running(Protocol):
+    """One logical node, built and not yet open. *Thread*: the event loop's."""
+
+    async def run(self, opened: Callable[[str], None]) -> None:
+        """*Blocking* until stopped, drained as far as time allows. `opened(address)` is called once it has proved to open.
+
+        Raises what made it fail; then and when it is cancelled, everything is released."""
+
+    def stop(self, successor: str) -> None:
+        """Drain, then end. `successor`: the text that runs next, "" when none does. Raised by `run` when that one must not
+        run yet: RetryableError."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not open, or does not get on, as far as it knows; "" when all is well."""
+
+
+class Program(Protocol):
+    """An agent or a collector."""
+
+    role: ClassVar[str]
+
+    def check(self, node: LogicalNode) -> None:
+        """Whether it can run the node at all, nothing being touched. Raises ConfigError. *Thread*: any."""
+
+    def build(self, node: LogicalNode) -> Running:
+        """Build it. Raises ConfigError."""
+
+    def counters(self, logical: str) -> wire.Counters:
+        """Totals since the process started, and what is true now; rates are the caller's to add."""
+
+
+def read_statement(text: str, program: Program) -> LogicalNode:
+    """The node that a master's statement describes. Raises ConfigError with every fault. *Thread*: any."""
+    (node,) = parse(text, "<statement>").nodes
+    check_nodes([node])
+    program.check(node)
+    return node

@@ -24,6 +24,8 @@ class Channelled:
         self._deliver = deliver
         self._losses = losses
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
+        self.opened = asyncio.Event()  # source and channel
+        self.deliveries: Sequence[Delivery] = ()
         # What is lost with the process is delivered before it ends, if there is time; the channel says what was left.
         self._empties = feed.channel.keeps < Level.E2E
 
@@ -31,6 +33,7 @@ class Channelled:
         """*Blocking* until `stop`, then until what was sent is acked. Raises what a delivery raises."""
         try:
             if await self._ask(self._feed.open):
+                self.opened.set()
                 await self._deliver_all()
         finally:
             self._feed.stop()
@@ -41,13 +44,16 @@ class Channelled:
     async def _deliver_all(self) -> None:
         readers = [self._feed.channel.reader(cursor.name) for cursor in self._feed.cursors]
         deliveries = [deliver(reader) for deliver, reader in zip(self._deliver, readers, strict=True)]
+        self.deliveries = deliveries
         async with asyncio.TaskGroup() as group:
             for delivery in deliveries:
                 group.create_task(delivery.run())
             group.create_task(self._feed_until_stopped(deliveries))
 
-    def stop(self) -> None:
-        """Read nothing more from the source; `run` ends when what is to be delivered is."""
+    def stop(self, *, empty: bool = False) -> None:
+        """Read nothing more from the source; `run` ends when what is to be delivered is: with `empty` all that is in the channel,
+        although it would keep it."""
+        self._empties = self._empties or empty
         self._feed.stop()
 
     def _ask(self, call: Callable[[], T]) -> asyncio.Future[T]:

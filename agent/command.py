@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from qanat import registry
 from qanat.cli.check import check_agent
 from qanat.cli.program import (
     chosen,
+    flow_or_masters,
     metrics_address,
     private_directory,
     program_options,
@@ -19,6 +21,7 @@ from qanat.cli.program import (
     run_until_signal,
 )
 from qanat.errors import ConfigError
+from qanat.flow.model import LogicalNode
 from qanat.flow.printer import print_node
 from qanat.flow.routes import generalise
 
@@ -29,11 +32,18 @@ from qanat.flow.routes import generalise
     "--check", is_flag=True, help="Check the flow file, print the general form of each node, and end."
 )
 def command(
-    flow_file: Path, name: str, state_dir: Path, only: tuple[str, ...], metrics: str | None, check: bool
+    flow_file: Path | None,
+    masters: tuple[str, ...],
+    labels: dict[str, str],
+    name: str,
+    state_dir: Path,
+    only: tuple[str, ...],
+    metrics: str | None,
+    check: bool,
 ) -> None:
     """Run an agent: read events and deliver them to collectors.
 
-    Runs the logical nodes of FLOWFILE that deliver to collectors, for example
+    Runs what masters say (--master), or the logical nodes of FLOWFILE that deliver to collectors, for example
 
     \b
       web : tail("/var/log/nginx/*.log") | agentE2EChain("collector-1", "collector-2") ;
@@ -41,13 +51,17 @@ def command(
     Several destinations are a fan-out, [ a, b ], or a failover, < a ? b >; a channel may stand between source and sink.
 
     SIGTERM ends it within 10 s: it waits for what was sent to be acknowledged, and empties memory channels. Killed at any
-    moment, it goes on where storage ends when it is started again with the same --name and --state-dir.
+    moment, it goes on where storage ends when it is started again with the same --name and --state-dir. When no master
+    answers, it runs what it ran last.
 
     Exit codes: 0 stopped by a signal; 1 another agent with this name is newer, or a bug; 2 the flow file or the command
     line is wrong; 3 the state directory is in use.
     """
-    nodes = chosen(read_tiers(flow_file).agents, only, flow_file, "an agent")
-    check_agent(nodes)
+    flow_file = flow_or_masters(flow_file, masters, only)
+    nodes: list[LogicalNode] = []
+    if flow_file is not None:
+        nodes = chosen(read_tiers(flow_file).agents, only, flow_file, "an agent")
+        check_agent(nodes)
     if check:
         for node in nodes:
             click.echo(print_node(replace(node, sink=generalise(node.sink, registry.general_form))))
@@ -64,4 +78,14 @@ def command(
                 stack.callback(counters.serve(port, host))
             except OSError as error:
                 raise ConfigError(f"--metrics {metrics}: can't listen there: {error}") from error
-        run_until_signal(Agent(name, directory, nodes, counters).run)
+        agent = Agent(name, directory, nodes, counters)
+        if flow_file is not None:
+            run_until_signal(agent.run)
+            return
+        from agent.managed import AgentProgram
+        from qanat.control.managed import Managed
+
+        async def main(stop: asyncio.Event) -> None:
+            await Managed(AgentProgram(agent), name, labels, masters, directory).run(stop)
+
+        run_until_signal(main)

@@ -62,6 +62,7 @@ class Delivery:
     ) -> None:
         self.core = core
         self.destination = ""
+        self.opened = asyncio.Event()  # the source can be read
         self._source = source
         self._context = context
         self._metrics = metrics
@@ -84,6 +85,7 @@ class Delivery:
         """*Blocking* until `stop`, then until what was sent is acked or `drain_s_max` passed."""
         try:
             await self._thread.open()
+            self.opened.set()
             self._handle(m.Started())
             tasks = [asyncio.create_task(each()) for each in (self._pump, self._probe, self._measure)]
             self._tasks.update(tasks)

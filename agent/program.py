@@ -50,7 +50,7 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and what was sent is acked. Raises ConfigError, FencedError."""
         instance = uuid.uuid4().hex
-        deliveries = [running for node in self.nodes for running in self._build(node, instance)]
+        deliveries = [running for node in self.nodes for running in self.build(node, instance)]
         log.info("agent_started", name=self.name, nodes=[node.name for node in self.nodes], instance=instance)
         try:
             async with asyncio.TaskGroup() as group:
@@ -62,8 +62,10 @@ class Agent:
             pass
         log.info("agent_stopped", name=self.name)
 
-    def _build(self, node: LogicalNode, instance: str) -> list[Running]:
-        """A delivery for each source, or what feeds a channel and delivers from it."""
+    def build(self, node: LogicalNode, instance: str) -> list[Running]:
+        """A delivery for each source, or what feeds a channel and delivers from it; nothing is opened. Raises ConfigError.
+
+        `instance`: of the process."""
         planned = lines(
             node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from qanat.cli.check import check_collector
 from qanat.cli.program import (
     DurationParam,
     chosen,
+    flow_or_masters,
     metrics_address,
     private_directory,
     program_options,
@@ -19,6 +21,10 @@ from qanat.cli.program import (
 )
 from qanat.coordination.open import open_store
 from qanat.errors import ConfigError
+from qanat.flow.model import LogicalNode
+from qanat.rpc.address import COLLECTOR_PORT, host_port
+
+WILDCARDS = ("[::]", "0.0.0.0")
 
 
 @click.command(name="collector")
@@ -28,6 +34,20 @@ from qanat.errors import ConfigError
     metavar="URL",
     envvar="QANAT_STORE",
     help="Coordination store, the same for all collectors. Default: embedded:STATE_DIR/store.db",
+)
+@click.option(
+    "--listen",
+    metavar="[HOST:]PORT",
+    envvar="QANAT_LISTEN",
+    help="With --master: where autoCollectorSource listens; if there are several, the first of them. "
+    f"Default: [::]:{COLLECTOR_PORT}, or another port where that is taken.",
+)
+@click.option(
+    "--advertise",
+    metavar="HOST",
+    envvar="QANAT_ADVERTISE",
+    help="With --master: by which name or address agents reach this host. Default: HOST of --listen, else the address from "
+    "which this host reaches the masters.",
 )
 @click.option(
     "--commit-interval",
@@ -46,18 +66,22 @@ from qanat.errors import ConfigError
     help="Where collectors share a directory: finish the files of one that has been dead for so long; 0s: never.",
 )
 def command(
-    flow_file: Path,
+    flow_file: Path | None,
+    masters: tuple[str, ...],
+    labels: dict[str, str],
     name: str,
     state_dir: Path,
     only: tuple[str, ...],
     metrics: str | None,
     store: str | None,
+    listen: str | None,
+    advertise: str | None,
     commit_interval: float,
     adopt_after: float,
 ) -> None:
     """Run a collector: take events from agents and store them.
 
-    Runs the logical nodes of FLOWFILE that take what agents deliver, for example
+    Runs what masters say (--master), or the logical nodes of FLOWFILE that take what agents deliver, for example
 
     \b
       coll : collectorSource(35853) | file("/data/%Y-%m-%d/", "web-") ;
@@ -68,8 +92,16 @@ def command(
     Exit codes: 0 stopped by a signal; 1 storage is damaged, or a bug; 2 the flow file or the command line is wrong;
     3 the state directory or the port is in use.
     """
-    nodes = chosen(read_tiers(flow_file).collectors, only, flow_file, "a collector")
-    check_collector(nodes)
+    flow_file = flow_or_masters(flow_file, masters, only)
+    nodes: list[LogicalNode] = []
+    if flow_file is not None:
+        nodes = chosen(read_tiers(flow_file).collectors, only, flow_file, "a collector")
+        check_collector(nodes)
+    elif store is None:
+        raise ConfigError(
+            "--master without --store: collectors of a cluster commit in one store; give the one that the masters have"
+        )
+    host, port = _listening(listen)
     from collector.program import Collector, Settings
     from qanat.metrics import Metrics
 
@@ -79,9 +111,28 @@ def command(
         opened = open_store(store or f"embedded:{state_dir.absolute() / 'store.db'}")
         counters = Metrics()
         if metrics is not None:
-            host, port = metrics_address(metrics)
+            metrics_host, metrics_port = metrics_address(metrics)
             try:
-                stack.callback(counters.serve(port, host))
+                stack.callback(counters.serve(metrics_port, metrics_host))
             except OSError as error:
                 raise ConfigError(f"--metrics {metrics}: can't listen there: {error}") from error
-        run_until_signal(Collector(name, directory, nodes, opened, counters, settings).run)
+        collector = Collector(name, directory, nodes, opened, counters, settings)
+        if flow_file is not None:
+            run_until_signal(collector.run)
+            return
+        from collector.managed import ManagedCollector, Ports, reached_host
+
+        ports = Ports(directory / "ports.json", host, port, insists=listen is not None)
+        advertised = advertise or (reached_host(masters) if host in WILDCARDS else host)
+
+        async def main(stop: asyncio.Event) -> None:
+            await ManagedCollector(collector, ports, advertised, masters, labels).run(stop)
+
+        run_until_signal(main)
+
+
+def _listening(listen: str | None) -> tuple[str, int]:
+    host, _, port = host_port(
+        f"[::]:{listen}" if listen and listen.isdigit() else listen or "[::]"
+    ).rpartition(":")
+    return host, int(port)

@@ -17,6 +17,7 @@ from qanat.component import Context, Sink
 from qanat.coordination.store import Conflict, Store
 from qanat.delivery import receiver_messages as m
 from qanat.delivery.receiver import ReceiverCore
+from qanat.delivery.state import Phase
 from qanat.delivery.steps import SinkDiscard, SinkPrepare, SinkSync
 from qanat.errors import QanatError
 from qanat.metrics import CollectorMetrics
@@ -68,6 +69,8 @@ class Pipeline:
         self._open = Amount()  # appended and not committed
         self._cut = Amount()  # of that, covered by the last prepare
         self._stopped = asyncio.Event()
+        self.opened = asyncio.Event()  # it listens, and its sink has recovered
+        self.waits_for = ""  # why it has not
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker = SinkWorker(
@@ -110,6 +113,8 @@ class Pipeline:
         for command in self._core.handle(event):
             self._do(command)
         self._batch = None
+        if self._core.state.phase is Phase.READY:
+            self.opened.set()
         if self._core.state.commits > commits:
             self._metrics.stored(self._cut.events, self._cut.payload_bytes, self._cut.batches)
             self._open = self._open - self._cut
@@ -124,6 +129,7 @@ class Pipeline:
             case m.Perform():
                 self._begin(command)
             case m.Report():
+                self.waits_for = command.reason if command.event.endswith("_waits") else ""
                 log.info(command.event, node=self._context.logical_node, reason=command.reason)
             case m.Stopped():
                 self._stopped.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import structlog
 from collector.adoption import Adoptions
 from collector.fan_out.build import build_sink
 from collector.pipeline import Pipeline
-from collector.presence import register, watch_store
+from collector.presence import Presence, watch_store
 from qanat import limits, registry
 from qanat.component import Context, Sink
 from qanat.coordination.store import Store
@@ -70,12 +70,15 @@ class Collector:
 
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and what was received is committed. Raises ConfigError."""
-        pipelines = [self._build(node) for node in self.nodes]
+        pipelines = [self.build(node) for node in self.nodes]
         log.info("collector_started", name=self.name, nodes=[node.name for node in self.nodes])
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(pipeline.run()) for pipeline in pipelines]
-                beside = [_stop(pipelines, stop), *self._beside()]
+                beside = [
+                    _stop(pipelines, stop),
+                    *self.beside(self.presence(), {n.name: n for n in self.nodes}),
+                ]
                 tasks = [group.create_task(each) for each in beside]
                 await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
                 for task in tasks:
@@ -84,17 +87,18 @@ class Collector:
             await self.store.close()
         log.info("collector_stopped", name=self.name)
 
-    def _beside(self) -> list[Coroutine[Any, Any, None]]:
-        """What a collector does beside receiving."""
-        beside = [
-            register(self.store, self.name, socket.gethostname()),
-            watch_store(self.store, self.metrics.store_connected.set),
-        ]
+    def presence(self) -> Presence:
+        """Its entry among the living."""
+        return Presence(self.store, self.name, socket.gethostname())
+
+    def beside(self, presence: Presence, nodes: Mapping[str, LogicalNode]) -> list[Coroutine[Any, Any, None]]:
+        """What a collector does beside receiving. `nodes`: that run here, by name; may change."""
+        beside = [presence.run(), watch_store(self.store, self.metrics.store_connected.set)]
         if self.settings.adopt_after_s:
-            beside.append(self._adoptions().run())
+            beside.append(self._adoptions(nodes).run())
         return beside
 
-    def _adoptions(self) -> Adoptions:
+    def _adoptions(self, nodes: Mapping[str, LogicalNode]) -> Adoptions:
         def sink_on(node: LogicalNode, physical_node: str) -> Sink:
             state_dir = self.state_dir / node.name / "adopted" / quote(physical_node, safe="")
             return build_sink(node, self._context(node, physical_node, state_dir))
@@ -102,7 +106,7 @@ class Collector:
         return Adoptions(
             self.name,
             self.store,
-            {node.name: partial(sink_on, node) for node in self.nodes},
+            _Sinks(nodes, sink_on),
             self._core,
             self.settings.adopt_after_s,
             self.metrics.adoptions.inc,
@@ -125,7 +129,8 @@ class Collector:
             commit_bytes=self.settings.commit_bytes,
         )
 
-    def _build(self, node: LogicalNode) -> Pipeline:
+    def build(self, node: LogicalNode, address: str = "") -> Pipeline:
+        """What runs `node`; nothing is opened. `address`: to listen at instead of what its source says. Raises ConfigError."""
         context = self._context(node, self.name, self.state_dir / node.name)
         context.state_dir.mkdir(parents=True, exist_ok=True)
         source_type = registry.collector_source(node.source.name)
@@ -137,9 +142,25 @@ class Collector:
             self.store,
             context,
             self.metrics.collector(node.name),
-            address=source.address(),
+            address=address or source.address(),
             window_bytes=self.settings.window_bytes,
         )
+
+
+class _Sinks(Mapping[str, Callable[[str], Sink]]):
+    """What makes the sink of a logical node as it is on a given physical node, for those that run here now."""
+
+    def __init__(self, nodes: Mapping[str, LogicalNode], sink_on: Callable[[LogicalNode, str], Sink]) -> None:
+        self._nodes, self._sink_on = nodes, sink_on
+
+    def __getitem__(self, logical: str) -> Callable[[str], Sink]:
+        return partial(self._sink_on, self._nodes[logical])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
 
 
 async def _stop(pipelines: Sequence[Pipeline], stop: asyncio.Event) -> None:

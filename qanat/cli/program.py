@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import resource
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from qanat.check import installed_names, takes_roll
 from qanat.errors import ConfigError, QanatError, RetryableError
@@ -23,6 +25,10 @@ from qanat.flow.model import Flow, LogicalNode
 from qanat.flow.parser import parse
 from qanat.flow.units import DURATION_NS, parse_number
 from qanat.memory import in_child, keep_buffers
+from qanat.rpc.address import MASTER_PORT, host_port
+
+# As selectors name labels without quotes.
+LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 # `timeout`, and some shells and supervisors, signal a process and its group: within this, it is the same wish.
 SAME_SIGNAL_S = 1.0
@@ -48,10 +54,30 @@ class DurationParam(click.ParamType[float]):
 
 
 def program_options(command: F) -> F:
-    """FLOWFILE and the options that every program has."""
+    """FLOWFILE or masters, and the options that every program has."""
     options = (
         click.argument(
-            "flow_file", metavar="FLOWFILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+            "flow_file",
+            metavar="[FLOWFILE]",
+            required=False,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        ),
+        click.option(
+            "--master",
+            "masters",
+            metavar="HOST:PORT,...",
+            envvar="QANAT_MASTER",
+            callback=_addresses,
+            help="Run what masters say, instead of FLOWFILE. Any of them will do; name several.",
+        ),
+        click.option(
+            "--label",
+            "labels",
+            multiple=True,
+            metavar="KEY=VALUE",
+            envvar="QANAT_LABELS",
+            callback=_parsed_labels,
+            help="With --master: what selectors (web @ role=web) look at; may be given again.",
         ),
         click.option(
             "--name",
@@ -93,6 +119,41 @@ def _checked_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
             f"{name!r} is empty, or has '/' or an unprintable character in it", ctx, param
         )
     return name
+
+
+def _addresses(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...]:
+    try:
+        parts = (part.strip() for part in (text or "").split(","))
+        return tuple(dict.fromkeys(host_port(part, MASTER_PORT) for part in parts if part))
+    except ConfigError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+def _parsed_labels(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not LABEL.fullmatch(key):
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE, with a KEY as in role=web", ctx, param)
+        found[key] = value
+    return found
+
+
+def flow_or_masters(flow_file: Path | None, masters: tuple[str, ...], only: tuple[str, ...]) -> Path | None:
+    """The flow file, or None when masters say what to run. Raises ConfigError unless exactly one is given; masters from
+    the environment yield to a flow file."""
+    if flow_file is not None:
+        source = click.get_current_context().get_parameter_source("masters")
+        if masters and source is ParameterSource.COMMANDLINE:
+            raise ConfigError("FLOWFILE and --master: one of the two says what to run; leave the other out")
+        return flow_file
+    if not masters:
+        raise ConfigError(
+            "nothing says what to run: give a FLOWFILE, or the masters that know, as --master HOST:PORT or QANAT_MASTER"
+        )
+    if only:
+        raise ConfigError("--only chooses from a FLOWFILE; with --master the masters say what runs here")
+    return None
 
 
 def read_tiers(flow_file: Path) -> tiers.Tiers:

@@ -29,6 +29,7 @@ class Registration:
         self._store = store
         self._path = path
         self._value = value
+        self._settling = asyncio.Lock()
         self._sessions: set[int] = set()  # in which the node may have been created by us
         self._stands_in = 0
 
@@ -45,7 +46,16 @@ class Registration:
             async for _ in changes:
                 await self._settle()
 
+    async def change(self, value: bytes) -> None:
+        """From now on `value`; *blocking* until it is there, while `run` runs or not."""
+        self._value = value
+        await self._settle()
+
     async def _settle(self) -> None:
+        async with self._settling:
+            await self._settle_alone()
+
+    async def _settle_alone(self) -> None:
         attempt = 0
         while True:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qanat.errors import ConfigError
 
 COLLECTOR_PORT = 35853  # Flume OG's flume.collector.port
+MASTER_PORT = 35872  # Flume OG's flume.master.heartbeat.port
 
 
 def host_port(text: str, default_port: int = COLLECTOR_PORT) -> str:

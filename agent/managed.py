@@ -1,0 +1,148 @@
+"""An agent under masters: its logical nodes come and go, one by one, while the others run."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar
+
+import msgspec
+
+from agent.channelled import Channelled
+from agent.delivery import Delivery
+from agent.plan import lines
+from agent.program import Agent
+from agent.program import Running as Part
+from qanat import registry
+from qanat.check import installed_names
+from qanat.component import ChannelConfig, Level
+from qanat.control.measures import Measures
+from qanat.control.running import Running
+from qanat.delivery.sender import Phase
+from qanat.errors import ConfigError, RetryableError
+from qanat.flow.faults import Faults
+from qanat.flow.model import Call, Keyword, LogicalNode
+from qanat.flow.parser import parse
+from qanat.flow.routes import routes
+from qanat.flow.tiers import Tier, tier_of
+from qanat.wire.v1 import control_pb2 as wire
+
+
+class AgentProgram:
+    """See `qanat.control.running.Program`. `agent` builds the parts; its own list of nodes is empty."""
+
+    role: ClassVar[str] = "agent"
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._instance = uuid.uuid4().hex
+        self._measures = Measures(agent.metrics)
+
+    def check(self, node: LogicalNode) -> None:
+        """Raises ConfigError."""
+        if tier_of(node, installed_names(), Faults()) is not Tier.AGENT:
+            raise ConfigError(f"{node.name} delivers to no collector, so no agent can run it")
+
+    def build(self, node: LogicalNode) -> Running:
+        """Raises ConfigError."""
+        return RunningNode(node, self._agent.build(node, self._instance))
+
+    def counters(self, logical: str) -> wire.Counters:
+        """Of a fan-out: the events of its first destination, the lag of its slowest."""
+        of = self._measures.read(logical)
+        return wire.Counters(
+            events=int(of.first("qanat_acked_events_total")),
+            bytes=int(of.first("qanat_acked_bytes_total")),
+            lag_bytes=int(of.most("qanat_lag_bytes") + of.most("qanat_waiting_bytes")),
+            unacked_age_s=of.most("qanat_unacked_age_seconds"),
+            dropped_events=int(of.total("qanat_dropped_events_total")),
+        )
+
+
+class RunningNode:
+    """See `qanat.control.running.Running`."""
+
+    def __init__(self, node: LogicalNode, parts: list[Part]) -> None:
+        self._node = node
+        self._parts = parts
+        self._rehomed: set[int] = set()  # parts whose events wait elsewhere from the next statement on
+
+    async def run(self, opened: Callable[[str], None]) -> None:
+        """Raises what a part raises."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(part.run()) for part in self._parts]
+                opening = group.create_task(self._when_open(opened))
+                await asyncio.wait(running)
+                opening.cancel()
+        except asyncio.CancelledError:
+            if not self._rehomed:
+                raise
+            raise self._unsettled() from None
+        if not all(_is_clean(self._parts[index]) for index in self._rehomed):
+            raise self._unsettled()
+
+    def stop(self, successor: str) -> None:
+        """Where the successor has another channel, or none, everything that was taken from the source has to be acked before:
+        positions of one channel mean nothing in another."""
+        before = _channels(self._node)
+        after = _channels(parse(successor).nodes[0]) if successor else before
+        for index, (part, (label, channel)) in enumerate(zip(self._parts, before.items(), strict=True)):
+            if after.get(label, channel) != channel and not _forgets(channel):
+                self._rehomed.add(index)
+            if isinstance(part, Channelled):
+                part.stop(empty=index in self._rehomed)
+            else:
+                part.stop()
+
+    @property
+    def trouble(self) -> str:
+        """No collector answers, while there may be something to deliver."""
+        for delivery in _deliveries(self._parts):
+            if delivery.core.phase in (Phase.BACKOFF, Phase.CONNECTING):
+                return f"no collector answers: {', '.join(delivery.core.destinations)}"
+        return ""
+
+    def _unsettled(self) -> RetryableError:
+        return RetryableError(
+            f"{self._node.name} gets another channel, and what was read for the old one was not acknowledged by a collector in "
+            "time; the old statement goes on, and the change is tried again"
+        )
+
+    async def _when_open(self, opened: Callable[[str], None]) -> None:
+        for part in self._parts:
+            await part.opened.wait()
+        opened("")
+
+
+def _channels(node: LogicalNode) -> dict[str, Call | None]:
+    """Where the events of each source wait, without what may change while they do."""
+    planned = lines(
+        node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level
+    )
+    return {line.label: None if line.channel is None else _place(line.channel) for line in planned}
+
+
+def _place(channel: Call) -> Call:
+    kept = tuple(
+        Keyword(each.name, each.value)
+        for each in channel.keywords
+        if each.name not in {field.name for field in msgspec.structs.fields(ChannelConfig)}
+    )
+    return Call(channel.name, channel.positional, kept)
+
+
+def _forgets(channel: Call | None) -> bool:
+    """What waits in it is lost with the process anyway, and so promised to nobody."""
+    return channel is not None and registry.channel(channel.name).keeps is Level.BE
+
+
+def _deliveries(parts: Iterable[Part]) -> Iterator[Delivery]:
+    for part in parts:
+        yield from part.deliveries if isinstance(part, Channelled) else (part,)
+
+
+def _is_clean(part: Part) -> bool:
+    """It has ended with a collector that had acked everything."""
+    return all(each.core.is_drained and each.core.phase is Phase.STREAMING for each in _deliveries([part]))

@@ -172,7 +172,9 @@ class Agent(Process):
         if batch is None:
             self._is_reading = False
             return
-        self.soon(self.kernel.between(0.0, 0.005), self._was_read, batch, self.core.generation)
+        slow = self.kernel.chance(self._world.p_slow_read)
+        delay_s = self.kernel.between(0.02, 0.3) if slow else self.kernel.between(0.0, 0.005)
+        self.soon(delay_s, self._was_read, batch, self.core.generation)
 
     def _was_read(self, batch: Read, generation: int) -> None:
         self._is_reading = False

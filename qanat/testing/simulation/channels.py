@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 CURSOR = "0"
 CAPACITY_EVENTS = 40  # a few batches: often full
 LOG_BYTES = 6000  # some 40 records of a log
-SEGMENT_BYTES = 800
-READ_BYTES_MAX = 1 << 16
+SEGMENT_BYTES = 800  # a handful of records: segments begin and end all the time
+P_SLOW_SYNC = 0.2  # so that a power cut finds something that is not synced
+READ_BYTES_MAX = 1 << 16  # more than any record here has
 
 
 @dataclass(slots=True)
@@ -194,7 +195,8 @@ class ChannelAgent(Agent):
         """Group commit, and what else the log's own thread does."""
         if isinstance(self.channel, LogChannel) and not self._is_syncing:
             self._is_syncing = True
-            self.soon(self.kernel.between(0.005, 0.06), self._sync)
+            slow = self.kernel.chance(P_SLOW_SYNC) and not self._world.healing
+            self.soon(self.kernel.between(0.005, 0.8 if slow else 0.06), self._sync)
 
     def _sync(self) -> None:
         self._is_syncing = False

@@ -14,6 +14,7 @@ from qanat.testing.simulation.world import World
 
 P_HANDOVERS = 0.12  # of the schedules are about handovers
 P_LATE_COMMITS = 0.12
+P_ROTATIONS = 0.12
 P_ADOPTIONS = 0.1
 P_LOGS = 0.3  # of those that have a write-ahead log
 
@@ -45,13 +46,17 @@ class Faults:
         self._kinds = chance.sample(everything, chance.choice((2, 3, 4, 6, len(everything))))
         self._interval_s = chance.choice((0.1, 0.2, 0.4))
         self._draw_rates()
-        theme = chance.random()
-        if theme < P_HANDOVERS:
-            self._draw_handovers()
-        elif theme < P_HANDOVERS + P_LATE_COMMITS:
-            self._draw_late_commits()
-        elif theme < P_HANDOVERS + P_LATE_COMMITS + P_ADOPTIONS:
-            self._draw_adoptions()
+        themes = (
+            self._draw_handovers,
+            self._draw_late_commits,
+            self._draw_adoptions,
+            self._draw_rotations,
+            None,
+        )
+        shares = (P_HANDOVERS, P_LATE_COMMITS, P_ADOPTIONS, P_ROTATIONS)
+        (theme,) = chance.choices(themes, (*shares, 1.0 - sum(shares)))
+        if theme is not None:
+            theme()
         elif self._has_log() and chance.random() < P_LOGS:
             self._kinds = [self._crash_agent, self._crash_agent, self._log_fails, self._break_connection]
             self._interval_s = 0.15
@@ -70,6 +75,13 @@ class Faults:
         ]
         self._interval_s = 0.1
         self._world.store.p_slow = 0.3
+
+    def _draw_rotations(self) -> None:
+        """Connections that end while a file takes the place of another, and reads that take their time."""
+        self._kinds = [self._break_connection, self._break_connection, self._crash_collector]
+        self._interval_s = 0.1
+        self._world.p_new_file = 0.9
+        self._world.p_slow_read = 0.5
 
     def _draw_late_commits(self) -> None:
         """Collectors that die while what they asked the store for is still to happen."""
@@ -101,6 +113,7 @@ class Faults:
         world.network.p_hello_again = rate(0.3)
         world.p_slow_disk = rate(0.1)
         world.p_slow_branch = rate(0.2)
+        world.p_slow_read = rate(0.2, 0.5)
 
     def strike(self) -> None:
         """One fault now, the next one soon, until the world heals."""

@@ -32,6 +32,8 @@ class World:
         self.store = SimulatedStore(kernel, lambda paths: self.ledger.written(self.store.tree, paths))
         self.network = Network(kernel)
         self.p_slow_disk = 0.0
+        self.p_slow_read = 0.0
+        self.p_new_file = 0.2
         self.p_slow_branch = 0.0
         self.healing = False
         self.disks: dict[str, Disk] = {}
@@ -109,7 +111,7 @@ class World:
         if not file.finished:
             file.size += chance.randint(1, 20)
             file.finished = file.stream != f"{host.name}/f0" and chance.random() < 0.25
-        if len(host.written) < FILES_MAX and chance.random() < 0.15:
+        if len(host.written) < FILES_MAX and chance.random() < self.p_new_file:
             self.add_file(host, self._rotated(host))
         self.look()
 
@@ -264,7 +266,7 @@ class World:
         self.healing = True
         self.store.heal()
         self.network.heal()
-        self.p_slow_disk = 0.0
+        self.p_slow_disk = self.p_slow_read = self.p_slow_branch = 0.0
         for disk in self.all_disks():
             disk.heal()
         for host in self.hosts.values():

@@ -54,9 +54,11 @@ quick: install ## the tests that take seconds
 demo: install ## a small cluster on this machine, with failures and a ledger
 	$(VENV)/bin/qanat demo
 
-bench: install ## speed and memory, latency, failover
+bench: install servers ## speed and memory, latency, channels, ZooKeeper, failover
 	$(PY) bench/throughput.py
 	$(PY) bench/latency.py
+	$(PY) bench/channel.py
+	$(PY) bench/stores.py
 	$(PY) bench/failover.py
 
 chaos: install ## processes killed at random for CHAOS_SECONDS=300

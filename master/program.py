@@ -68,7 +68,13 @@ class Settings:
 class Master:
     """One master process."""
 
-    def __init__(self, settings: Settings, store: Store, metrics: MasterMetrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        metrics: MasterMetrics,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._metrics = metrics
@@ -84,11 +90,12 @@ class Master:
             cache=self._cache,
             writer=Writer(store, self._cache),
             nodes=self._nodes,
-            known=KnownNodes(store),
+            known=KnownNodes(store, wall_ns),
             peers=Peers(own, self._peers_service, store),
             leader=Leader(store, self._cache, own, settings.grace_s),
             pushed=self._pushed,
             live=Live(),
+            wall_ns=wall_ns,
         )
         self._changed = asyncio.Event()
         self._is_live_read = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -59,15 +60,20 @@ class Cluster:
     def addresses(self) -> list[str]:
         return [each.address for each in self.masters]
 
-    async def add_master(self) -> Running:
-        """One more; ready to be asked."""
+    async def add_master(self, clock_off_s: float = 0.0) -> Running:
+        """One more, whose clock is off by so much."""
         port, http_port = free_port(), free_port()
         address = f"127.0.0.1:{port}"
         store = MemoryStore(self.tree)
         settings = Settings(
             f"m{len(self.masters)}", address, address, ("127.0.0.1", http_port), grace_s=GRACE_S
         )
-        running = Running(address, http_port, store, Master(settings, store, MasterMetrics()))
+
+        def wall_ns() -> int:
+            return time.time_ns() + int(clock_off_s * 1e9)
+
+        made = Master(settings, store, MasterMetrics(), wall_ns)
+        running = Running(address, http_port, store, made)
         running.task = asyncio.create_task(running.master.run(running.stopping))
         running.task.add_done_callback(_say_why)
         self._stack.push_async_callback(running.kill)

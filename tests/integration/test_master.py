@@ -11,7 +11,9 @@ from urllib.parse import quote
 
 import pytest
 
+from master.leader import HISTORY_MAX
 from qanat.control import paths
+from qanat.control.documents import RECENT_MAX
 from qanat.testing.control import AdminError
 from tests.integration.masters import cluster, eventually
 
@@ -488,6 +490,61 @@ def test_nodes_keep_what_they_run_at_a_store_that_was_never_configured(run):
             admin = await c.admin()
             await admin("status")
             assert node.assigned == 0
+
+    run(scenario())
+
+
+def test_master_that_missed_more_changes_than_are_listed_reads_everything(run):
+    async def scenario():
+        async with cluster(2) as c:
+            node = await c.node("web", 1)
+            admin = await c.admin()
+            await admin("apply", text=AGENTS + ' gone : tail("/g") | agentBESink("c") ;')
+            await node.runs(WEB)
+            c.masters[1].store.cut()
+            await admin("unconfig", names=["gone"])
+            for turn in range(RECENT_MAX + 3):
+                await admin("apply", text=AGENTS.replace("/l", f"/{turn}"))
+            c.masters[1].store.restore()
+            await node.runs(WEB.replace("/l", f"/{RECENT_MAX + 2}"))
+            assert [each["logical"] for each in (await (await c.admin(1))("get"))["nodes"]] == ["web"]
+            history = (await admin("history", logical="web", limit=100))["nodes"]
+            assert len(history) <= HISTORY_MAX + 1  # the leader prunes behind
+
+    run(scenario())
+
+
+def test_node_that_was_away_for_a_week_runs_what_was_configured_meanwhile(run):
+    async def scenario():
+        async with cluster() as c:
+            node = await c.node("host", kind="web")
+            admin = await c.admin()
+            await admin("apply", text=AGENTS + ' old @ kind=web : tail("/o") | agentBESink("c") ;')
+            await node.until(lambda: len(node.running) == 2)
+            await node.stop()
+            await admin("apply", text=AGENTS.replace("/l", "/new"))
+            await admin("unconfig", names=["old"])
+            node.start()
+            await node.runs(WEB.replace("/l", "/new"))
+
+    run(scenario())
+
+
+def test_clocks_that_disagree_by_an_hour_change_nothing_but_times_in_the_history(run):
+    async def scenario():
+        async with cluster() as c:
+            await c.add_master(clock_off_s=-3600.0)
+            ada, ben = await c.admin(0), await c.admin(1)
+            node = await c.node("web", 1)
+            await ada("apply", text=AGENTS)
+            await ben("apply", text=AGENTS.replace("/l", "/m"))
+            await node.runs(WEB.replace("/l", "/m"))
+            new, old = (await ada("history", logical="web"))["nodes"]
+            assert (new["version"], old["version"]) == (2, 1)
+            assert new["time_ns"] < old["time_ns"]
+            for admin in (ada, ben):
+                (row,) = (await admin("status"))["nodes"]
+                assert 0 <= row["heard_s"] < 60
 
     run(scenario())
 

@@ -12,6 +12,7 @@ from tests.tidy.tree import PROGRAMS, imports, modules, name
 
 # A vendor's library, and the only files or directories that import it.
 CONFINED = {
+    "aiohttp": ("master/http.py",),
     "kazoo": ("qanat/coordination/zookeeper.py",),
     "sqlite3": ("qanat/coordination/",),
     "prometheus_client": ("qanat/metrics.py",),

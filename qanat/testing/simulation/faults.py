@@ -277,7 +277,7 @@ class Faults:
         if directory is None:
             return
         if self._kernel.chance(0.5):
-            operation = self._kernel.random.choice(("channel_sync", "channel_directory_sync"))
+            operation = self._kernel.random.choice(("sync", "sync", "create", "append"))
             directory.fail_next[operation] = directory.fail_next.get(operation, 0) + 1
             return
         self._kernel.fault("channel_disk_full", directory.name)

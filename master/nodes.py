@@ -41,7 +41,7 @@ class AttachedNode:
         self.assignment: Assignment | None = None
         self.outbox = Outbox()
         self.taps: dict[str, asyncio.Queue[wire.TapEvents]] = {}
-        self.attached_at_s = self.heard_at_s = time.monotonic()
+        self.attached_at_s = self.heard_at_s = self.said_at_s = time.monotonic()
 
     @property
     def is_settled(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from master.nodes import TAP_MESSAGES_MAX, Nodes
+from master.nodes import TAP_MESSAGES_MAX, AttachedNode, Nodes
 from qanat.control import paths
 from qanat.control.documents import MasterNode, decode
 from qanat.coordination.store import Store
@@ -86,8 +86,9 @@ class PeersService:
             reply.attached_names.extend(node.physical.name for node in self._nodes)
         for node in self._nodes:
             reply.unsettled += not node.is_settled
-            wanted = not (request.unsettled_only and node.is_settled) and node.concerns(names)
-            if wanted and not request.counts_only:
+            if _is_asked_for(node, request, names) and len(reply.nodes) < (
+                request.nodes_max or len(self._nodes)
+            ):
                 reply.nodes.append(node.status())
         return reply
 
@@ -117,6 +118,12 @@ class PeersService:
         finally:
             del node.taps[request.tap.tap_id]
             node.outbox.put(wire.ToNode(stop_tap=wire.StopTap(tap_id=request.tap.tap_id)))
+
+
+def _is_asked_for(node: AttachedNode, request: wire.StatusRequest, names: frozenset[str]) -> bool:
+    if request.counts_only or (request.unsettled_only and node.is_settled):
+        return False
+    return node.concerns(names)
 
 
 class Peers:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 
 from master.desk import Desk
 from master.operations.cluster import silent_masters, status
+from master.peers import Answers
 from master.status import merged, physical_row
 from qanat.control.operations import cluster as calls
 from qanat.control.operations.errors import Kind, OperationError
@@ -41,31 +42,48 @@ async def wait(desk: Desk, request: calls.Wait, author: str) -> AsyncGenerator[c
 
 
 async def _waiting(desk: Desk, request: calls.Wait, revision: int) -> calls.Waiting:
-    applied = request.kind == "applied"
-    question = wire.StatusRequest(
-        names=request.names, revision=revision, unsettled_only=applied and not request.names, with_names=True
-    )
+    if request.kind == "applied" and not request.names:
+        return await _waiting_for_all(desk, revision)
+    question = wire.StatusRequest(names=request.names, revision=revision, with_names=True)
     answers = await desk.peers.status(question)
-    pending = silent_masters(answers)
-    pending += [
+    rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
+    unsettled = [f"{row.name}: {why}" for row in rows if (why := _why_pending(row, request))]
+    present = {name for reply in answers.replies.values() for name in reply.attached_names}
+    present.update(each.logical for row in rows for each in row.logical)
+    missing = [f"{name} is attached nowhere" for name in request.names if name not in present]
+    pending = [*_masters_behind(answers, revision), *missing, *unsettled]
+    return calls.Waiting(
+        done=not pending,
+        settled=len(rows) - len(unsettled),
+        total=len(rows) + len(missing),
+        pending=pending[:PENDING_MAX],
+    )
+
+
+async def _waiting_for_all(desk: Desk, revision: int) -> calls.Waiting:
+    """By the counts of the masters, who name only some of the nodes: there may be ten thousand of them."""
+    question = wire.StatusRequest(revision=revision, unsettled_only=True, nodes_max=PENDING_MAX)
+    answers = await desk.peers.status(question)
+    replies = answers.replies.values()
+    total = sum(reply.attached for reply in replies)
+    unsettled = sum(reply.unsettled for reply in replies)
+    rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
+    pending = _masters_behind(answers, revision)
+    pending += [f"{row.name}: {_why_pending(row, calls.Wait())}" for row in rows[:PENDING_MAX]]
+    return calls.Waiting(
+        done=not pending and not unsettled,
+        settled=total - unsettled,
+        total=total,
+        pending=pending[:PENDING_MAX],
+    )
+
+
+def _masters_behind(answers: Answers, revision: int) -> list[str]:
+    return silent_masters(answers) + [
         f"master {name} has read revision {reply.revision} of {revision}"
         for name, reply in sorted(answers.replies.items())
         if reply.revision < revision
     ]
-    found = merged(answers.replies)
-    rows = [physical_row(master, each) for master, each in found.values()]
-    unsettled = [(row, why) for row in rows if (why := _why_pending(row, request))]
-    attached = {name for reply in answers.replies.values() for name in reply.attached_names}
-    logical = {each.logical for row in rows for each in row.logical}
-    missing = [f"{name} is attached nowhere" for name in request.names if name not in attached | logical]
-    total = len(rows) if request.names else len(attached)
-    pending += missing + [f"{row.name}: {why}" for row, why in unsettled]
-    return calls.Waiting(
-        done=not pending,
-        settled=total - len(unsettled),
-        total=total + len(missing),
-        pending=pending[:PENDING_MAX],
-    )
 
 
 def _why_pending(row: calls.PhysicalRow, request: calls.Wait) -> str:

@@ -63,6 +63,7 @@ class SimulatedNode:
         self._preferred: list[str] = []
         self._report_s = 5.0
         self._changed = asyncio.Event()
+        self._writing = asyncio.Lock()  # a stream takes one message at a time
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> SimulatedNode:
@@ -178,7 +179,8 @@ class SimulatedNode:
             case "heard":
                 self._report_s = message.heard.report_s
             case "tap":
-                await call.write(wire.FromNode(tap=self._sample(message.tap)))
+                async with self._writing:
+                    await call.write(wire.FromNode(tap=self._sample(message.tap)))
             case "move":
                 self._preferred = list(message.move.masters)
             case "refused":
@@ -245,7 +247,8 @@ class SimulatedNode:
         return wire.TapEvents(tap_id=tap.tap_id, events=events, dropped=5, ended=True, why="enough")
 
     async def _report_to(self, call: Any) -> None:
-        await call.write(wire.FromNode(report=self._report()))
+        async with self._writing:
+            await call.write(wire.FromNode(report=self._report()))
 
 
 class SharedChannels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from qanat.flow.printer import print_flow, print_node
 from qanat.flow.routes import GeneralForm, generalise
 from qanat.flow.selectors import Operator, Requirement
 from qanat.flow.sinks import calls, with_calls
+from qanat.flow.strings import quote
 
 AUTO_SOURCE = "autoCollectorSource"
 LOGICAL_SOURCE = "logicalSource"
@@ -24,7 +26,11 @@ _AUTO_CHAIN = re.compile(r"auto(E2E|DFO|BE)Chain")
 
 AGENT, COLLECTOR = "agent", "collector"
 
+# Texts of a statement that are remembered: as many as a master's agents have chains, not those of all collectors that ever lived.
+RENDERED_MAX = 20_000
+
 Chain = tuple[str, ...]  # host:port of each collector, preferred first
+Chains = tuple[Chain, tuple[Chain, ...]]  # the automatic one, and one for each logical name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Statement:
         self.needs_chain = self.gives_chain = False
         self.needs_logical: tuple[str, ...] = ()
         self._language = language
-        self._rendered: dict[tuple[Chain, tuple[Chain, ...]], tuple[str, str]] = {}
+        self._templates: dict[tuple[int, tuple[int, ...]], str] = {}
+        self._rendered: dict[Chains, tuple[str, str]] = {}
         try:
             self._read(language)
         except ConfigError as error:
@@ -81,9 +88,25 @@ class Statement:
         key = (chain, of_logical)
         found = self._rendered.get(key)
         if found is None:
-            text = print_node(self._general(chain, dict(zip(self.needs_logical, of_logical, strict=True))))
+            if len(self._rendered) >= RENDERED_MAX:
+                self._rendered.clear()
+            text = self._text(key)
             found = self._rendered[key] = (text, statement_hash(text))
         return found
+
+    def _text(self, chains: Chains) -> str:
+        """By a template for chains of these lengths, since ten thousand agents have as many different chains."""
+        shape = (len(chains[0]), tuple(map(len, chains[1])))
+        template = self._templates.get(shape)
+        if template is None:
+            named = _named(chains)
+            template = self._templates[shape] = print_node(
+                self._general(named[0], dict(zip(self.needs_logical, named[1], strict=True)))
+            )
+        text = template
+        for name, address in zip(_addresses(_named(chains)), _addresses(chains), strict=True):
+            text = text.replace(_printed(name), _printed(address))
+        return text
 
     def _general(self, chain: Chain, of_logical: dict[str, Chain]) -> LogicalNode:
         assert self.node is not None, self.fault
@@ -122,6 +145,29 @@ def _role(node: LogicalNode, language: Language) -> str:
     if any(source.name in language.collector_sources for source in node.sources):
         return COLLECTOR
     return AGENT if any(call.name in language.agent_sinks for call in calls(node.sink)) else ""
+
+
+def _named(chains: Chains) -> Chains:
+    """Chains of the same lengths, of addresses that nobody has (RFC 6761, section 6.4)."""
+    chain, of_logical = chains
+    return (
+        tuple(f"c{place}.qanat.invalid:1" for place in range(len(chain))),
+        tuple(
+            tuple(f"c{place}-{number}.qanat.invalid:1" for place in range(len(each)))
+            for number, each in enumerate(of_logical)
+        ),
+    )
+
+
+def _addresses(chains: Chains) -> Chain:
+    return chains[0] + tuple(address for chain in chains[1] for address in chain)
+
+
+@functools.lru_cache(maxsize=4096)
+def _printed(address: str) -> str:
+    """An address as the arguments of a sink in general form."""
+    host, _, port = address.rpartition(":")
+    return f"{quote(host)}, {port}"
 
 
 def _is_logical(call: Call) -> bool:

@@ -114,8 +114,9 @@ class Cluster:
     def _places(self) -> Iterator[tuple[str, str, str]]:
         """Logical node, and the place where it listens; by place and not by address, so that a new port moves nobody."""
         for physical, listening in self.live.collectors.items():
-            for logical in listening:
-                yield logical, physical, f"{physical}\0{logical}"
+            for logical, address in listening.items():
+                if address.rpartition(":")[0]:  # without a port nobody can connect to it
+                    yield logical, physical, f"{physical}\0{logical}"
 
     def _auto_places(self) -> Iterator[tuple[str, str]]:
         for logical, _, place in self._places():

@@ -33,6 +33,31 @@ BUILT_IN = {
     "verify": ("qanat.cli.verify:command", "Count what is lost, doubled or out of order in stored files."),
     "wal": ("qanat.cli.wal:command", "Look into the write-ahead log of a fileChannel."),
 }
+# Those that ask a master. In the order in which they are needed.
+_ADMIN = {
+    "apply": ("apply:apply", "Make the cluster run what a flow file says."),
+    "diff": ("apply:diff", "Show how a flow file differs from what is configured."),
+    "status": ("status:status", "Show what runs on every node."),
+    "wait": ("waiting:wait", "Wait until nodes are applied, active or done."),
+    "top": ("status:top", "Show the rates of logical nodes, again and again."),
+    "nodes": ("status:nodes", "List the physical nodes."),
+    "masters": ("status:masters", "List the masters."),
+    "get": ("configuration:get", "Show how logical nodes are configured."),
+    "config": ("configuration:config", "Configure one logical node."),
+    "unconfig": ("configuration:unconfig", "Delete the configuration of logical nodes."),
+    "history": ("configuration:history", "Show former versions of a configuration."),
+    "rollback": ("configuration:rollback", "Go back to a former version."),
+    "map": ("placement:map_nodes", "Run logical nodes on a physical node."),
+    "unmap": ("placement:unmap", "Take back what was mapped."),
+    "mappings": ("placement:mappings", "Show what was mapped by hand."),
+    "refresh": ("status:refresh", "Build logical nodes anew."),
+    "decommission": ("configuration:decommission", "Delete logical nodes, with their mappings."),
+    "purge": ("placement:purge", "Forget physical nodes that are gone."),
+    "save": ("configuration:save", "Write the whole configuration as a flow file."),
+    "load": ("configuration:load", "Configure what `qanat save` wrote."),
+}
+BUILT_IN |= {name: (f"qanat.cli.admin.{target}", line) for name, (target, line) in _ADMIN.items()}
+
 # Programs that ship with this distribution bring their command as an entry point, like anybody's.
 PROGRAMS = {
     "agent": "Run an agent: read events and send them to collectors.",
@@ -43,7 +68,7 @@ PROGRAMS = {
 # Their output is for reading or for a pipe; what they do on the way is of no interest unless it goes wrong.
 _RESULT_COMMANDS = {"dump", "verify", "wal"}
 # They log nothing, and are run for every file and every commit: they start without a log, in half the time.
-_SILENT_COMMANDS = {"check", "fmt"}
+_SILENT_COMMANDS = {"check", "fmt", *_ADMIN}
 
 EPILOG = """\b
 Exit codes:
@@ -96,9 +121,13 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, _short_help(name, target)) for name, target in sorted(self._targets().items())]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        targets = self._targets()
+        admin = [name for name in _ADMIN if name in targets]
+        programs = [name for name in PROGRAMS if name in targets]
+        others = sorted(targets.keys() - {*admin, *programs})
+        for title, names in (("On this machine", others), ("Daemons", programs), ("Through a master", admin)):
+            with formatter.section(title):
+                formatter.write_dl([(name, _short_help(name, targets[name])) for name in names])
 
     def _targets(self) -> dict[str, str]:
         from qanat import registry
@@ -151,7 +180,8 @@ def cli(context: click.Context, debug: bool, log_level: str | None, log_format: 
     \b
     Try it:    qanat demo
     One host:  qanat run app.flow
-    Daemons:   qanat agent ..., qanat collector ...
+    Daemons:   qanat master ..., qanat collector ..., qanat agent ...
+    Cluster:   qanat apply web.flow, qanat status
 
     `qanat COMMAND --help` explains each.
     """

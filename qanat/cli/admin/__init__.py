@@ -1,0 +1,1 @@
+"""The admin client: commands that ask a master."""

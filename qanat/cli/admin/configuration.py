@@ -1,0 +1,185 @@
+"""`qanat get`, `config`, `unconfig`, `decommission`, `history`, `rollback`, `save`, `load`: what should run."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from qanat.cli.admin.apply import FLOW_FILE, YES, agreed, read_flow
+from qanat.cli.admin.command import Session, admin_options
+from qanat.cli.admin.plans import changes, print_plan, summary
+from qanat.control.operations import configuration as ops
+from qanat.errors import ConfigError
+
+EXIT_REFUSED = 1
+
+NAMES = click.argument("names", metavar="LOGICAL...", nargs=-1, required=True)
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what would change.")
+
+
+@click.command(name="get")
+@click.argument("names", metavar="[LOGICAL]...", nargs=-1)
+@click.option("--flow", metavar="NAME", help="Only this flow.")
+@admin_options
+def get(session: Session, names: tuple[str, ...], flow: str | None) -> None:
+    """Show how logical nodes are configured: all, or those that are named."""
+    reply = session.call("get", ops.Get(names=list(names), flow=flow))
+    header = ("LOGICAL", "FLOW", "VERSION", "CHANGED", "BY", "STATEMENT")
+    session.show(reply, lambda: session.rows(header, [_row(each) for each in reply.nodes]))
+
+
+@click.command(name="history")
+@click.argument("logical", metavar="LOGICAL")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="How many at most.")
+@admin_options
+def history(session: Session, logical: str, limit: int) -> None:
+    """Show the former versions of a logical node's configuration, the last first."""
+    reply = session.call("history", ops.History(logical=logical, limit=limit))
+    header = ("VERSION", "CHANGED", "BY", "STATEMENT")
+    session.show(reply, lambda: session.rows(header, [_row(each)[2:] for each in reply.nodes]))
+
+
+@click.command(name="config")
+@click.argument("logical", metavar="LOGICAL")
+@click.argument("source", metavar="SOURCE")
+@click.argument("sink", metavar="SINK")
+@click.option("--flow", default="", metavar="NAME", help="Default: the one that it is in.")
+@click.option("--selector", default="", metavar="LABELS", help="Where it runs, as in role=web.")
+@DRY_RUN
+@admin_options
+def config(
+    session: Session, logical: str, source: str, sink: str, flow: str, selector: str, dry_run: bool
+) -> None:
+    """Configure one logical node, as Flume OG's `config` did.
+
+    \b
+      qanat config web 'tail("/var/log/nginx/access.log")' autoE2EChain --selector role=web
+    """
+    request = ops.Config(
+        logical=logical, source=source, sink=sink, flow=flow, selector=selector, dry_run=dry_run
+    )
+    _print_change(session, session.call("config", request))
+
+
+@click.command(name="unconfig")
+@NAMES
+@YES
+@admin_options
+def unconfig(session: Session, names: tuple[str, ...], yes: bool) -> int | None:
+    """Delete the configuration of logical nodes. They are drained and end; their histories stay, for `qanat rollback`."""
+    if not agreed(f"Delete the configuration of {', '.join(names)}?", yes=yes):
+        return EXIT_REFUSED
+    _print_change(session, session.call("unconfig", ops.Unconfig(names=list(names))))
+    return None
+
+
+@click.command(name="decommission")
+@NAMES
+@YES
+@admin_options
+def decommission(session: Session, names: tuple[str, ...], yes: bool) -> int | None:
+    """Delete logical nodes: their configuration, and every mapping that names them."""
+    if not agreed(f"Delete {', '.join(names)} with all mappings?", yes=yes):
+        return EXIT_REFUSED
+    _print_change(session, session.call("decommission", ops.Decommission(names=list(names))))
+    return None
+
+
+@click.command(name="rollback")
+@click.argument("logical", metavar="LOGICAL")
+@click.argument("version", metavar="VERSION", type=click.IntRange(min=1))
+@DRY_RUN
+@YES
+@admin_options
+def rollback(session: Session, logical: str, version: int, dry_run: bool, yes: bool) -> int | None:
+    """Configure a logical node as it was in VERSION. That makes a new version; `qanat history LOGICAL` lists them."""
+    plan = session.call("rollback", ops.Rollback(logical=logical, version=version, dry_run=True))
+    if not dry_run and changes(plan):
+        if session.form != "json":
+            print_plan(plan)
+        if not agreed("Go back?", yes=yes):
+            return EXIT_REFUSED
+        plan = session.call("rollback", ops.Rollback(logical=logical, version=version))
+        session.show(plan, lambda: click.echo(f"{summary(plan)} (revision {plan.revision})"))
+        return None
+    session.show(plan, lambda: print_plan(plan))
+    return None
+
+
+@click.command(name="save")
+@click.argument(
+    "flow_file", metavar="[FILE]", required=False, type=click.Path(dir_okay=False, path_type=Path)
+)
+@click.option("--flow", metavar="NAME", help="Only this flow.")
+@admin_options
+def save(session: Session, flow_file: Path | None, flow: str | None) -> None:
+    """Write the whole configuration as one flow file: to FILE, or to standard output.
+
+    What `qanat map` placed by hand is in comments at its end, from where `qanat load` reads it.
+    """
+    reply = session.call("save", ops.Save(flow=flow))
+    if session.form == "json":
+        session.show(reply, lambda: None)
+        return
+    text = reply.text + "".join(
+        f"{MAPPED}{json.dumps([physical, *logical])}\n" for physical, logical in sorted(reply.mapping.items())
+    )
+    if flow_file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        flow_file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{flow_file} can't be written: {error}") from error
+
+
+MAPPED = "# mapped: "
+
+
+@click.command(name="load")
+@FLOW_FILE
+@DRY_RUN
+@YES
+@admin_options
+def load(session: Session, flow_file: Path, dry_run: bool, yes: bool) -> int | None:
+    """Configure what `qanat save` wrote, mappings included. Nothing is deleted."""
+    text, name = read_flow(flow_file)
+    mapping = _mapping(text, name)
+    plan = session.call("load", ops.Load(text=text, mapping=mapping, dry_run=True))
+    if not dry_run:
+        if session.form != "json":
+            print_plan(plan)
+        if not agreed(f"Load {name}?", yes=yes):
+            return EXIT_REFUSED
+        plan = session.call("load", ops.Load(text=text, mapping=mapping))
+        session.show(plan, lambda: click.echo(f"{summary(plan)} (revision {plan.revision})"))
+        return None
+    session.show(plan, lambda: print_plan(plan))
+    return None
+
+
+def _mapping(text: str, name: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith(MAPPED):
+            continue
+        try:
+            physical, *logical = json.loads(line[len(MAPPED) :])
+        except ValueError as error:
+            raise ConfigError(
+                f'{name}:{number}: "{line}" is no mapping; `qanat save` writes them as {MAPPED}["host", "logical"]'
+            ) from error
+        found[physical] = logical
+    return found
+
+
+def _print_change(session: Session, plan: ops.Plan) -> None:
+    session.show(plan, lambda: print_plan(plan))
+
+
+def _row(each: ops.Configured) -> tuple[str, ...]:
+    changed = datetime.fromtimestamp(each.time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return each.logical, each.flow, str(each.version), changed, each.author, each.text or "(deleted)"

@@ -1,0 +1,166 @@
+"""`qanat status`, `nodes`, `masters`, `refresh`, `top`: what does run."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import click
+import msgspec
+
+from qanat.cli.admin.command import Session, admin_options
+from qanat.cli.program import DurationParam
+from qanat.control.operations import cluster as ops
+
+EXIT_UNSETTLED = 1
+
+NAMES = click.argument("names", metavar="[NODES]...", nargs=-1)
+HEADER = ("LOGICAL", "PHYSICAL", "STATE", "PROGRESS", "EVENTS", "EVENTS/S", "LAG", "WHY")
+
+
+@click.command(name="status")
+@NAMES
+@click.option("--unsettled", is_flag=True, help="Only what does not run as it should.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 when something does not run as it should.")
+@admin_options
+def status(session: Session, names: tuple[str, ...], unsettled: bool, exit_code: bool) -> int | None:
+    """Show what runs on every node: state, progress, rates, and what is wrong.
+
+    NODES are physical or logical; none: all. STATE is the node's own (ACTIVE, OPENING, ERROR, NO_PROGRESS, ...). PROGRESS
+    compares what runs with what should: applied, applying, waiting, failed, or unknown when no master hears of it.
+    """
+    reply = session.call("status", ops.Status(names=list(names), unsettled=unsettled))
+    session.show(reply, lambda: _print(session, reply))
+    return EXIT_UNSETTLED if exit_code and not _is_well(reply) else None
+
+
+def _print(session: Session, reply: ops.StatusReply) -> None:
+    rows = [_row(physical, each) for physical in reply.nodes for each in physical.logical]
+    rows += [(("-", each.name, each.state, "-", "", "", "", "")) for each in reply.nodes if not each.logical]
+    session.rows(HEADER, sorted(rows))
+    for note in reply.notes:
+        click.echo(click.style(f"note: {note}", fg="yellow"), err=session.form == "text")
+
+
+def _row(physical: ops.PhysicalRow, each: ops.LogicalRow) -> tuple[str, ...]:
+    return (
+        each.logical,
+        physical.name,
+        each.state,
+        each.progress,
+        str(each.events),
+        f"{each.events_s:.0f}",
+        _size(each.lag_bytes),
+        each.why,
+    )
+
+
+def _is_well(reply: ops.StatusReply) -> bool:
+    """Everything runs, and gets on."""
+    logical = [each for physical in reply.nodes for each in physical.logical]
+    return all(each.progress == "applied" and each.state in ("ACTIVE", "IDLE") for each in logical)
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+@click.command(name="nodes")
+@NAMES
+@admin_options
+def nodes(session: Session, names: tuple[str, ...]) -> None:
+    """List the physical nodes: every agent and collector that ever registered, and was not purged."""
+    reply = session.call("nodes", ops.Nodes(names=list(names)))
+    header = ("PHYSICAL", "ROLE", "STATE", "HOST", "MASTER", "APPLIED", "HEARD", "LABELS", "LOGICAL")
+    session.show(reply, lambda: session.rows(header, [_physical(each) for each in reply.nodes]))
+
+
+def _physical(each: ops.PhysicalRow) -> tuple[str, ...]:
+    attached = each.state == "attached"
+    return (
+        each.name,
+        each.role,
+        each.state,
+        each.host,
+        each.master,
+        ("yes" if each.applied else "no") if attached else "",
+        f"{each.heard_s:.0f} s ago" if attached else "",
+        ",".join(f"{name}={value}" for name, value in sorted(each.labels.items())),
+        " ".join(one.logical for one in each.logical),
+    )
+
+
+@click.command(name="masters")
+@admin_options
+def masters(session: Session) -> None:
+    """List the masters, how many nodes are attached to each, and which one leads."""
+    reply = session.call("masters", ops.Masters())
+    header = ("MASTER", "ADDRESS", "HTTP", "LEADS", "REVISION", "NODES", "NOT APPLIED", "REACHABLE")
+    rows = [
+        (
+            each.id,
+            each.rpc,
+            each.http,
+            "yes" if each.leads else "",
+            str(each.revision),
+            str(each.attached),
+            str(each.unsettled),
+            "yes" if each.reachable else "no",
+        )
+        for each in reply.masters
+    ]
+    session.show(reply, lambda: session.rows(header, rows))
+
+
+@click.command(name="refresh")
+@NAMES
+@admin_options
+def refresh(session: Session, names: tuple[str, ...]) -> None:
+    """Build logical nodes anew though their configuration did not change: of these nodes, or of all."""
+    reply = session.call("refresh", ops.Refresh(names=list(names)))
+    session.show(reply, lambda: click.echo(f"told: {', '.join(reply.nodes) or 'nobody'}"))
+
+
+@click.command(name="top")
+@NAMES
+@click.option(
+    "--interval",
+    default="2s",
+    type=DurationParam(),
+    show_default=True,
+    metavar="DURATION",
+    help="How often.",
+)
+@click.option("--count", type=click.IntRange(min=1), help="End after so many.")
+@admin_options
+def top(session: Session, names: tuple[str, ...], interval: float, count: int | None) -> None:
+    """Show the rates of logical nodes, again and again, until Ctrl-C."""
+    request = ops.Top(names=list(names), interval_s=max(0.5, interval))
+    with contextlib.closing(session.client.stream("top", request)) as replies:
+        for number, reply in enumerate(replies, 1):
+            if session.form == "json":
+                click.echo(msgspec.json.encode(reply))
+            else:
+                _print_top(session, reply)
+            sys.stdout.flush()
+            if number == count:
+                return
+
+
+def _print_top(session: Session, reply: ops.TopReply) -> None:
+    if session.form == "table" and sys.stdout.isatty():
+        click.clear()
+    rows = sorted(
+        ((physical, each) for physical in reply.nodes for each in physical.logical),
+        key=lambda pair: (-pair[1].events_s, pair[1].logical, pair[0].name),
+    )
+    if session.form == "table":
+        click.echo(
+            f"{reply.events_s:.0f} events/s, {reply.bytes_s / 1e6:.1f} MB/s, agents and collectors together"
+        )
+    session.rows(HEADER, [_row(physical, each) for physical, each in rows])

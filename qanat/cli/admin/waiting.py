@@ -1,0 +1,65 @@
+"""`qanat wait`: until nodes are where they should be."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import click
+
+from qanat.cli.admin.command import Session, admin_options
+from qanat.cli.program import DurationParam
+from qanat.control.operations import cluster as ops
+from qanat.errors import NotConnectedError
+
+EXIT_PENDING = 1
+
+Kind = Literal["applied", "active", "done"]
+
+
+def wait_for(
+    session: Session,
+    kind: Kind,
+    names: list[str],
+    timeout_s: float,
+    revision: int = 0,
+    *,
+    quiet: bool = False,
+) -> int | None:
+    """Gives an exit code; None when all is done. Progress goes to stderr."""
+    last: ops.Waiting | None = None
+    request = ops.Wait(kind=kind, names=names, timeout_s=timeout_s, revision=revision)
+    for reply in session.client.stream("wait", request):
+        if not quiet and (last is None or last.settled != reply.settled or last.total != reply.total):
+            click.echo(f"{kind}: {reply.settled} of {reply.total} nodes", err=True)
+        last = reply
+    if last is None:
+        raise NotConnectedError(f"master {session.client.master} gave no answer; ask again")
+    if last.done:
+        return None
+    click.echo(f"not {kind} within {timeout_s:g} s:", err=True)
+    for line in last.pending:
+        click.echo(f"  {line}", err=True)
+    return EXIT_PENDING
+
+
+@click.command(name="wait")
+@click.argument("kind", type=click.Choice(["applied", "active", "done"]))
+@click.argument("names", metavar="[NODES]...", nargs=-1)
+@click.option(
+    "--timeout",
+    default="2m",
+    type=DurationParam(),
+    show_default=True,
+    metavar="DURATION",
+    help="How long to wait.",
+)
+@admin_options
+def wait(session: Session, kind: Kind, names: tuple[str, ...], timeout: float) -> int | None:
+    """Wait until nodes are applied, active or done.
+
+    applied: they run exactly what they are configured to run. active: they do, and their state is ACTIVE. done: they are
+    IDLE, their sources at their end. NODES are physical or logical; none: all that are attached.
+
+    Exit codes: 0 they are; 1 not in time, and what is missing is said.
+    """
+    return wait_for(session, kind, list(names), timeout)

@@ -1,0 +1,147 @@
+"""Asks masters: whichever answers first of those that are named."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator, Sequence
+from types import TracebackType
+from typing import Any
+
+import grpc
+import msgspec
+
+from qanat.control.operations import OPERATIONS
+from qanat.control.operations.errors import Kind, OperationError
+from qanat.errors import ConfigError, NotConnectedError, OutcomeUnknownError, QanatError
+from qanat.rpc.options import control_options
+from qanat.wire.v1 import control_pb2 as wire
+
+CALL = "/qanat.v1.Admin/Call"
+STREAM = "/qanat.v1.Admin/Stream"
+
+CONNECT_S_MAX = 3.0  # a master that does not accept a connection by then is as good as dead
+# A change of thousands of logical nodes is one request to the store, tried again for as long as the store may be away.
+CALL_S_MAX = 60.0
+
+
+class MasterClient:
+    """A context manager. *Blocking*: every method. `author`: who is named in the history.
+
+    A master that can't be reached is passed over; one that was asked and did not answer is not, since the change may have been
+    made: OutcomeUnknownError."""
+
+    def __init__(self, masters: Sequence[str], author: str) -> None:
+        self.master = ""  # the address of the one that answers
+        self.is_stale = False  # what it said last may be old: the store does not answer it
+        self._masters = random.sample(list(masters), len(masters))
+        self._author = author
+        self._channel: grpc.Channel | None = None
+
+    def __enter__(self) -> MasterClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._channel is not None:
+            self._channel.close()
+
+    def call(self, method: str, request: msgspec.Struct) -> Any:
+        """The operation's reply. Raises what `_raise` says, NotConnectedError, OutcomeUnknownError."""
+        call = self._connected().unary_unary(
+            CALL,
+            request_serializer=wire.CallRequest.SerializeToString,
+            response_deserializer=wire.CallReply.FromString,
+        )
+        try:
+            reply = call(self._request(method, request), timeout=CALL_S_MAX)
+        except grpc.RpcError as error:
+            raise self._broken(method, error) from error
+        return self._result(method, reply)
+
+    def stream(self, method: str, request: msgspec.Struct) -> Generator[Any, None, None]:
+        """The operation's replies, until it ends or the iterator is closed."""
+        call = self._connected().unary_stream(
+            STREAM,
+            request_serializer=wire.CallRequest.SerializeToString,
+            response_deserializer=wire.CallReply.FromString,
+        )(self._request(method, request))
+        try:
+            for reply in call:
+                yield self._result(method, reply)
+        except grpc.RpcError as error:
+            raise self._broken(method, error) from error
+        finally:
+            call.cancel()
+
+    def _connected(self) -> grpc.Channel:
+        if self._channel is not None:
+            return self._channel
+        for address in self._masters:
+            channel = grpc.insecure_channel(address, options=control_options())
+            try:
+                _wait_until_ready(channel)
+            except TimeoutError:
+                channel.close()
+                continue
+            self.master, self._channel = address, channel
+            return channel
+        raise NotConnectedError(
+            f"no master answers at {', '.join(sorted(self._masters))}; is one running there (qanat master), and is it "
+            "this address that --master, QANAT_MASTER or the configuration file should say?"
+        )
+
+    def _request(self, method: str, request: msgspec.Struct) -> wire.CallRequest:
+        return wire.CallRequest(
+            method=method, arguments_json=msgspec.json.encode(request), author=self._author
+        )
+
+    def _result(self, method: str, reply: wire.CallReply) -> Any:
+        if reply.HasField("error"):
+            raise _as_error(reply.error)
+        self.is_stale = reply.stale
+        return msgspec.json.decode(reply.result_json, type=OPERATIONS[method].reply)
+
+    def _broken(self, method: str, error: grpc.RpcError) -> QanatError:
+        details = error.details() if isinstance(error, grpc.Call) else str(error)
+        if OPERATIONS[method].reads:
+            return NotConnectedError(
+                f"master {self.master} went away while it was asked ({details}); ask again"
+            )
+        return OutcomeUnknownError(
+            f"master {self.master} did not answer ({details}): {method} may have been done, or not; look with `qanat get` and "
+            "`qanat history` before you repeat it"
+        )
+
+
+def _wait_until_ready(channel: grpc.Channel) -> None:
+    """Raises TimeoutError; early when nobody listens there."""
+    deadline_s = time.monotonic() + CONNECT_S_MAX
+    states: list[grpc.ChannelConnectivity] = []
+    channel.subscribe(states.append, try_to_connect=True)
+    try:
+        while time.monotonic() < deadline_s:
+            if grpc.ChannelConnectivity.READY in states:
+                return
+            if grpc.ChannelConnectivity.TRANSIENT_FAILURE in states:
+                break
+            time.sleep(0.005)
+    finally:
+        channel.unsubscribe(states.append)
+    raise TimeoutError
+
+
+def _as_error(error: wire.CallError) -> QanatError:
+    """The exception that says what a script should do."""
+    known = {int(kind) for kind in Kind}
+    kind = Kind(int(error.kind)) if int(error.kind) in known else Kind.FAILED
+    match kind:
+        case Kind.USAGE | Kind.NOT_FOUND:
+            return ConfigError(*(error.faults or [error.message]))
+        case Kind.UNAVAILABLE:
+            return NotConnectedError(error.message)
+        case Kind.OUTCOME_UNKNOWN:
+            return OutcomeUnknownError(error.message)
+        case _:
+            return OperationError(kind, error.message, tuple(error.faults))

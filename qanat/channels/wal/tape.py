@@ -38,6 +38,10 @@ class Tape:
             if entry is None or entry.header.number >= (limit_number := segment.last):
                 if following is None:
                     return streams.gap(self._stream, number, end, self._wall_ns())
+                if (
+                    self._number < segment.last
+                ):  # no bad byte, and yet too short: cut off, or the next one deleted
+                    self._damaged(segment, limit)
                 segment = self._enter(following, following.first)
                 continue
             if entry.header.kind != BATCH or entry.header.next_number <= number:

@@ -265,6 +265,23 @@ def test_segment_that_somebody_deleted_is_a_gap_that_is_counted():
     assert 0 < found.counts["events_damaged"] == BATCHES * EVENTS - len(events)
 
 
+@pytest.mark.parametrize("what", ["deleted", "emptied", "cut behind a record"])
+def test_segment_that_is_short_without_a_bad_byte_is_counted_when_others_stand_before_and_behind_it(what):
+    directory = copy(filled())
+    name = segments(directory)[1]
+    before = opened(copy(directory)).log.segments.all[1]
+    if what == "deleted":
+        directory.remove(name)
+    else:
+        keep = 0 if what == "emptied" else before.offset_of(before.first + EVENTS)
+        del directory.names[name].data[keep:]
+    found = opened(directory)
+    events = check(found)
+    assert found.counts["events_damaged"] > 0
+    assert len(events) == len(EVERYTHING) - found.counts["events_damaged"]
+    assert not opened(copy(directory)).counts  # once
+
+
 def test_text_that_looks_like_a_record_is_not_taken_for_one():
     forged = (
         record.encode(record.BATCH, b"{}", b"forged\n", 0, number=1, durable=1, count=1, start=0, end=7)

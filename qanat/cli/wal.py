@@ -87,14 +87,19 @@ def export(context: click.Context, directory: Path, first: int, last: int | None
 
     What is damaged is left out, with a message to stderr and exit code 1.
     """
+    if last is not None and last < first:
+        raise click.BadParameter(
+            f"{last} is before --from {first}; give a number behind it", param_hint="'--to'"
+        )
     survey = _survey(directory, verify=False)
     missing = 0
-    expected: int | None = None
+    expected = max(first, survey.oldest)
     for number, count, payload in _events(survey, first, last):
-        if expected is not None:
-            missing += survey.given(expected, number)
+        missing += survey.given(max(expected, survey.reaped), number)
         output.write(payload)
         expected = number + count
+    end = survey.number if last is None else min(last, survey.number)
+    missing += survey.given(max(expected, survey.reaped), end)
     output.flush()
     if missing:
         click.echo(f"{missing:,} events are damaged and left out; `qanat wal check` says where", err=True)

@@ -41,7 +41,8 @@ class CursorInfo:
 
 @dataclass(slots=True)
 class Survey:
-    """What was found. `damages`: sentences; `unfinished_bytes`: behind the last record."""
+    """What was found. `damages`: sentences; `unfinished_bytes`: behind the last record; `reaped`: events before this number
+    went, acknowledged, while they were being read."""
 
     directory: OsDirectory
     incarnation: str = ""
@@ -53,6 +54,7 @@ class Survey:
     damages: list[str] = field(default_factory=list)
     records: int = 0
     unfinished_bytes: int = 0
+    reaped: int = 0
     _parsed: list[Segment] = field(default_factory=list)
 
     @property
@@ -87,7 +89,8 @@ class Survey:
             try:
                 file = self.directory.open(segment.name)
             except FileNotFoundError:
-                continue  # deleted meanwhile: everybody has it
+                self.reaped = segment.last  # deleted meanwhile: everybody has it
+                continue
             try:
                 yield from _batches(
                     SegmentReader(file, record.seed_of(self.incarnation)), segment, first, self.incarnation

@@ -119,3 +119,33 @@ def test_reading_lines_loads_nothing_of_the_agent_and_no_arrow(channel):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stdout == b"".join(EVENTS[7:])
     assert done.stderr.decode().split(maxsplit=1)[1].strip() == "[]"
+
+
+def test_export_counts_what_is_missing_at_either_end_of_what_was_asked_for(channel, capfdbinary):
+    segment = channel.directory / channel.log.segments.all[0].name
+    segment.write_bytes(segment.read_bytes().replace(b"event 006", b"event 666"))
+    for first, last, good in ((5, 10, 0), (6, 12, 2), (0, 8, 5)):
+        code, out, err = run(capfdbinary, "export", channel.directory, "--from", first, "--to", last)
+        assert code == 1
+        assert len(out.splitlines()) == good
+        assert f"{last - first - good} events are damaged" in err
+
+
+def test_export_of_what_a_running_agent_deletes_meanwhile_is_no_damage(channel, capfdbinary, monkeypatch):
+    from qanat.channels.wal import survey
+
+    def surveyed(directory, *, verify):
+        found = look(directory, verify=verify)
+        (channel.directory / channel.log.segments.all[0].name).unlink()
+        return found
+
+    look = survey.survey
+    monkeypatch.setattr(survey, "survey", surveyed)
+    assert run(capfdbinary, "export", channel.directory)[0] == 0
+
+
+def test_export_refuses_a_range_that_ends_before_it_begins(channel, capfdbinary):
+    code, _, err = run(capfdbinary, "export", channel.directory, "--from", 12, "--to", 10)
+    assert code == 2
+    assert "10 is before --from 12" in err
+    assert run(capfdbinary, "export", channel.directory, "--from", 12, "--to", 12) == (0, "", "")

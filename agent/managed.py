@@ -40,9 +40,10 @@ class AgentProgram:
         self._measures = Measures(agent.metrics)
 
     def check(self, node: LogicalNode) -> None:
-        """Raises ConfigError."""
+        """Raises ConfigError, OSError."""
         if tier_of(node, installed_names(), Faults()) is not Tier.AGENT:
             raise ConfigError(f"{node.name} delivers to no collector, so no agent can run it")
+        self._agent.build(node, self._instance)
 
     def build(self, node: LogicalNode) -> Running:
         """Raises ConfigError."""

@@ -90,9 +90,10 @@ class CollectorProgram:
         self._measures = Measures(collector.metrics)
 
     def check(self, node: LogicalNode) -> None:
-        """Raises ConfigError."""
+        """Raises ConfigError, OSError."""
         if tier_of(node, installed_names(), Faults()) is not Tier.COLLECTOR:
             raise ConfigError(f"{node.name} does not take what agents deliver, so no collector can run it")
+        self._collector.build_sink(node)
 
     def build(self, node: LogicalNode) -> Running:
         """Raises ConfigError, RetryableError."""

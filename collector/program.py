@@ -131,20 +131,27 @@ class Collector:
 
     def build(self, node: LogicalNode, address: str = "") -> Pipeline:
         """What runs `node`; nothing is opened. `address`: to listen at instead of what its source says. Raises ConfigError."""
-        context = self._context(node, self.name, self.state_dir / node.name)
-        context.state_dir.mkdir(parents=True, exist_ok=True)
+        context = self._context_here(node)
         source_type = registry.collector_source(node.source.name)
         source = source_type(bind(node.source, source_type.Config), context)
-        sink = build_sink(node, context)
         return Pipeline(
             self._core(f"{self.name}/{node.name}"),
-            sink,
+            self.build_sink(node),
             self.store,
             context,
             self.metrics.collector(node.name),
             address=address or source.address(),
             window_bytes=self.settings.window_bytes,
         )
+
+    def build_sink(self, node: LogicalNode) -> Sink:
+        """The sink of `node`, not open. Raises ConfigError, OSError."""
+        return build_sink(node, self._context_here(node))
+
+    def _context_here(self, node: LogicalNode) -> Context:
+        context = self._context(node, self.name, self.state_dir / node.name)
+        context.state_dir.mkdir(parents=True, exist_ok=True)
+        return context
 
 
 class _Sinks(Mapping[str, Callable[[str], Sink]]):

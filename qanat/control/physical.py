@@ -172,7 +172,7 @@ class PhysicalNode:
         try:
             node = await asyncio.to_thread(read_statement, command.text, self._program)
             self._parsed[command.logical, command.text] = node
-        except QanatError as error:
+        except (QanatError, OSError) as error:
             fault = str(error)
         except Exception as error:  # a defect in a component is the component's
             log.exception("statement_check_failed", node=command.logical)
@@ -196,7 +196,7 @@ class PhysicalNode:
             if run is None or not run.cancelled:
                 raise
             why = self._why_cancelled(command)
-        except QanatError as error:
+        except (QanatError, OSError) as error:
             why = str(error)
         except BaseExceptionGroup as group:
             why = self._of_group(group, command.logical)

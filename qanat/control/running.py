@@ -34,7 +34,9 @@ class Program(Protocol):
     role: ClassVar[str]
 
     def check(self, node: LogicalNode) -> None:
-        """Whether it can run the node at all, nothing being touched. Raises ConfigError. *Thread*: any."""
+        """Whether it can run the node: all of it can be built, and nothing is opened. Raises ConfigError, OSError.
+
+        *Thread*: any, while the node that it is to replace runs."""
 
     def build(self, node: LogicalNode) -> Running:
         """Build it. Raises ConfigError."""

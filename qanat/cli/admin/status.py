@@ -30,6 +30,8 @@ def status(session: Session, names: tuple[str, ...], unsettled: bool, exit_code:
     compares what runs with what should: applied, applying, waiting, failed, or unknown when no master hears of it.
     """
     reply = session.call("status", ops.Status(names=list(names), unsettled=unsettled))
+    if names:
+        reply = msgspec.structs.replace(reply, nodes=[_only(each, names) for each in reply.nodes])
     session.show(reply, lambda: _print(session, reply))
     return EXIT_UNSETTLED if exit_code and not _is_well(reply) else None
 
@@ -52,6 +54,15 @@ def _row(physical: ops.PhysicalRow, each: ops.LogicalRow) -> tuple[str, ...]:
         f"{each.events_s:.0f}",
         _size(each.lag_bytes),
         each.why,
+    )
+
+
+def _only(physical: ops.PhysicalRow, names: tuple[str, ...]) -> ops.PhysicalRow:
+    """All of a physical node that was named, else those logical nodes that were."""
+    if physical.name in names:
+        return physical
+    return msgspec.structs.replace(
+        physical, logical=[each for each in physical.logical if each.logical in names]
     )
 
 

@@ -1,4 +1,4 @@
-"""`collectorSource`, `autoCollectorSource`: take what agents deliver.
+"""`collectorSource`, `autoCollectorSource`, `logicalSource`: take what agents deliver.
 
 coll : collectorSource(35853) | file("/data/%Y-%m-%d/", "web-") ;
 """
@@ -54,3 +54,9 @@ class AutoCollectorSource(component.CollectorSource):
             f"{self.context.logical_node}: nobody chose a port for autoCollectorSource; run the file with "
             "`qanat run`, or write collectorSource(35853)"
         )
+
+
+class LogicalSource(AutoCollectorSource):
+    """What `logicalSink` finds by the name of its logical node; masters make `autoCollectorSource` of it."""
+
+    name = "logicalSource"

@@ -303,6 +303,24 @@ def test_automatic_chains_follow_the_living_collectors(run):
     run(scenario())
 
 
+def test_logical_names_reach_the_collectors_that_run_them(run):
+    async def scenario():
+        async with cluster() as c:
+            node = await c.node("host", kind="web")
+            collector = await c.node("c1", role="collector")
+            admin = await c.admin()
+            text = (
+                'web @ kind=web : tail("/l") | logicalSink("store") ;'
+                ' store @ role=collector : logicalSource | file("/d/", "x-") ;'
+            )
+            await admin("apply", text=text)
+            await collector.runs('store : autoCollectorSource | file("/d/", "x-") ;')
+            await c.collector("c1", {"store": "c:1"})
+            await node.runs(web(1))
+
+    run(scenario())
+
+
 def test_bad_configuration_on_one_of_ten_is_shown_and_the_others_go_on(run):
     async def scenario():
         async with cluster(2) as c:

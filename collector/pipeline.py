@@ -130,7 +130,9 @@ class Pipeline:
                 self._begin(command)
             case m.Report():
                 self.waits_for = command.reason if command.event.endswith("_waits") else ""
-                log.info(command.event, node=self._context.logical_node, reason=command.reason)
+                is_trouble = command.event == "transaction_aborted" or command.event.endswith("_waits")
+                say = log.warning if is_trouble else log.info  # a full disk is nothing to be found among news
+                say(command.event, node=self._context.logical_node, reason=command.reason)
             case m.Stopped():
                 self._stopped.set()
             case _:

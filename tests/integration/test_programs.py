@@ -81,6 +81,8 @@ def test_second_collector_on_the_same_directory_waits_until_the_first_is_gone(cl
     second.start()
     second.wait_for("recovery_waits")
     assert "is locked: another process runs this very sink" in second.text()
+    waits = next(line for line in second.text().splitlines() if "recovery_waits" in line)
+    assert "warning" in waits  # a sink that can't store is not to be looked for among what is news
     c1.stop()
     second.wait_for("sink_ready")
     written = append(log, numbered(0, 100))

@@ -137,7 +137,7 @@ class Log:
         meta = record.encode_meta(batch.stream, batch.attributes, forget=self.positions.forgotten)
         try:
             if self._make_room(FIXED_BYTES + len(meta) + untaken.payload_bytes, untaken.count):
-                self._append(untaken, meta)
+                self._append_or_give_back(untaken, meta)
             elif self.settings.drop:
                 self._drop(untaken)
             else:
@@ -165,6 +165,19 @@ class Log:
         self._count(streams.DROPPED, batch.count)
         with self.guard:
             self.positions.drop(batch.stream, batch.end)
+
+    def _append_or_give_back(self, batch: Batch, meta: bytes) -> None:
+        """On a full disk also the segment that is open goes, if all cursors have passed it: else a log that fills its disk
+        with one segment would wait for ever for room that only it can make."""
+        try:
+            self._append(batch, meta)
+        except OSError as error:
+            with self.guard:
+                is_passed = self.cursors.slowest >= self.number
+            if error.errno != errno.ENOSPC or not is_passed or not self._roll_used():
+                raise
+            self.reap()
+            self._append(batch, meta)
 
     def _append(self, batch: Batch, meta: bytes) -> None:
         current = self._writer

@@ -75,3 +75,18 @@ def test_failed_sync_is_not_believed_when_it_works_again():
     assert model.log.durable == 20
     model.cut_power(1)
     model.check_complete()
+
+
+def test_a_disk_full_of_one_drained_segment_is_given_back():
+    model = Model()
+    model.directory.capacity = 2_000  # less than a segment
+    while model.put(model.origins[0], 40):
+        model.sync()
+    assert len(model.log.segments.all) == 1
+    assert not model.put(model.origins[0], 40), "somebody still needs it"
+    for destination in model.destinations:
+        model.read(destination, 1_000)
+        model.acknowledge(destination, save=True)
+    assert model.put(model.origins[0], 40)
+    model.sync()
+    model.check_complete()

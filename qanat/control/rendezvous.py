@@ -6,7 +6,6 @@ from the others; one that goes leaves its keys to the next on each key's own lis
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -39,7 +38,8 @@ class Candidates:
         found = self._chosen.get((key, count))
         if found is None:
             own = digest(key)
-            weights = ((weight(own, each), name) for each, name in self._digests)
-            found = tuple(name for _, name in heapq.nlargest(count, weights))
+            weights = [(weight(own, each), name) for each, name in self._digests]
+            weights.sort(reverse=True)
+            found = tuple(name for _, name in weights[:count])
             self._chosen[key, count] = found
         return found

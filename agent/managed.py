@@ -7,8 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
-import msgspec
-
+from agent import home
 from agent.channelled import Channelled
 from agent.delivery import Delivery
 from agent.plan import lines
@@ -16,13 +15,13 @@ from agent.program import Agent
 from agent.program import Running as Part
 from qanat import registry
 from qanat.check import installed_names
-from qanat.component import ChannelConfig, Level
+from qanat.component import Level
 from qanat.control.measures import Measures
 from qanat.control.running import Running
 from qanat.delivery.sender import Phase
 from qanat.errors import ConfigError, RetryableError
 from qanat.flow.faults import Faults
-from qanat.flow.model import Call, Keyword, LogicalNode
+from qanat.flow.model import Call, LogicalNode
 from qanat.flow.parser import parse
 from qanat.flow.routes import routes
 from qanat.flow.tiers import Tier, tier_of
@@ -43,7 +42,7 @@ class AgentProgram:
         """Raises ConfigError, OSError."""
         if tier_of(node, installed_names(), Faults()) is not Tier.AGENT:
             raise ConfigError(f"{node.name} delivers to no collector, so no agent can run it")
-        self._agent.build(node, self._instance)
+        self._agent.build(node, self._instance, to_open=False)
 
     def build(self, node: LogicalNode) -> Running:
         """Raises ConfigError."""
@@ -90,7 +89,7 @@ class RunningNode:
         before = _channels(self._node)
         after = _channels(parse(successor).nodes[0]) if successor else before
         for index, (part, (label, channel)) in enumerate(zip(self._parts, before.items(), strict=True)):
-            if after.get(label, channel) != channel and not _forgets(channel):
+            if home.place(after.get(label, channel)) != home.place(channel) and not _forgets(channel):
                 self._rehomed.add(index)
             if isinstance(part, Channelled):
                 part.stop(empty=index in self._rehomed)
@@ -118,20 +117,11 @@ class RunningNode:
 
 
 def _channels(node: LogicalNode) -> dict[str, Call | None]:
-    """Where the events of each source wait, without what may change while they do."""
+    """Where the events of each source wait."""
     planned = lines(
         node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level
     )
-    return {line.label: None if line.channel is None else _place(line.channel) for line in planned}
-
-
-def _place(channel: Call) -> Call:
-    kept = tuple(
-        Keyword(each.name, each.value)
-        for each in channel.keywords
-        if each.name not in {field.name for field in msgspec.structs.fields(ChannelConfig)}
-    )
-    return Call(channel.name, channel.positional, kept)
+    return {line.label: line.channel for line in planned}
 
 
 def _forgets(channel: Call | None) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from agent import abreast
+from agent import abreast, home
 from agent.abreast import Pace
 from agent.channelled import Channelled, Deliver
 from agent.delivery import Delivery
@@ -39,6 +39,18 @@ CHANNEL_DIRECTORY = "channel"  # within the state directory of the source, whose
 
 
 @dataclass(frozen=True, slots=True)
+class _Sending:
+    """`instance`: of the process. `moves`: see `agent.home`."""
+
+    instance: str
+    moves: int
+
+    def sender(self, agent: str, label: str) -> str:
+        """By which name collectors know it."""
+        return f"{agent}/{label}~{self.moves}" if self.moves else f"{agent}/{label}"
+
+
+@dataclass(frozen=True, slots=True)
 class Agent:
     """One agent process: `name` is unique in the cluster, `state_dir` is private to it."""
 
@@ -62,27 +74,36 @@ class Agent:
             pass
         log.info("agent_stopped", name=self.name)
 
-    def build(self, node: LogicalNode, instance: str) -> list[Running]:
-        """A delivery for each source, or what feeds a channel and delivers from it; nothing is opened. Raises ConfigError.
+    def build(self, node: LogicalNode, instance: str, *, to_open: bool = True) -> list[Running]:
+        """A delivery for each source, or what feeds a channel and delivers from it; nothing is opened.
 
-        `instance`: of the process."""
+        `instance`: of the process. `to_open`: it will be; else this is to see whether it can be built. Raises ConfigError, and
+        OSError where state can't be kept."""
         planned = lines(
             node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level
         )
         together = abreast.paces([line.destinations[0].required for line in planned], abreast.WINDOW_BYTES)
-        return [self._line(line, instance, pace) for line, pace in zip(planned, together, strict=True)]
+        return [
+            self._line(line, _Sending(instance, self._moved(line, to_open)), pace)
+            for line, pace in zip(planned, together, strict=True)
+        ]
 
-    def _line(self, line: Line, instance: str, pace: Pace | None) -> Running:
+    def _moved(self, line: Line, to_open: bool) -> int:
+        directory = self.state_dir / line.label
+        directory.mkdir(parents=True, exist_ok=True)
+        return home.moved(directory, line.channel, moves_in=to_open)
+
+    def _line(self, line: Line, sending: _Sending, pace: Pace | None) -> Running:
         context = self._context(line.label, self.state_dir / line.label)
         source_type = registry.source(line.source.name)
         source = source_type(bind(line.source, source_type.Config), context)
         if line.channel is not None:
-            return self._channelled(line, line.channel, source, context, instance, pace)
+            return self._channelled(line, line.channel, source, context, sending, pace)
         (destination,) = line.destinations
-        return self._delivery(destination, context, instance, of_channel=False, pace=pace)(source)
+        return self._delivery(destination, context, sending, of_channel=False, pace=pace)(source)
 
     def _channelled(
-        self, line: Line, call: Call, source: Source, context: Context, instance: str, pace: Pace | None
+        self, line: Line, call: Call, source: Source, context: Context, sending: _Sending, pace: Pace | None
     ) -> Channelled:
         metrics = self.metrics.agent(line.label)
         channel_context = self._context(line.label, self.state_dir / line.label / CHANNEL_DIRECTORY)
@@ -94,7 +115,7 @@ class Agent:
         several = len(line.destinations) > 1
         cursors = [Cursor(each.label, each.required or not several) for each in line.destinations]
         deliver = [
-            self._delivery(each, replace(context, logical_node=each.label), instance, of_channel=True)
+            self._delivery(each, replace(context, logical_node=each.label), sending, of_channel=True)
             for each in line.destinations
         ]
         return Channelled(Feed(source, channel, cursors, context, metrics, pace), deliver, losses)
@@ -103,14 +124,14 @@ class Agent:
         self,
         destination: Destination,
         context: Context,
-        instance: str,
+        sending: _Sending,
         *,
         of_channel: bool,
         pace: Pace | None = None,
     ) -> Deliver:
         core = SenderCore(
-            f"{self.name}/{destination.label}",
-            instance,
+            sending.sender(self.name, destination.label),
+            sending.instance,
             self._chain(destination, context),
             ack_on_receipt=destination.level < Level.E2E,
         )

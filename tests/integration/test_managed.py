@@ -64,31 +64,58 @@ def test_nothing_is_lost_doubled_or_reordered_while_both_tiers_are_reconfigured_
     cluster.managed("agent", "a1", role="web")
     cluster.start()
     cluster.apply(read(cluster) + collect(cluster))
-    log = cluster.directory / "in" / "a.log"
-    lines, done = 0, threading.Event()
-
-    def write() -> None:
-        nonlocal lines
-        while not done.wait(0.01):
-            append(log, numbered(lines, lines + 200))
-            lines += 200
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with Writer(cluster.directory / "in" / "a.log") as writer:
         for round_ in range(10):
             sink = "autoE2EChain" if round_ % 3 else f"< {' ? '.join(_sinks(cluster, round_))} >"
             roll = f"roll={200 + round_ % 2 * 100}ms"
             cluster.apply(read(cluster, f"poll_interval={round_ + 1}s", sink) + collect(cluster, roll))
-    finally:
-        done.set()
-        writer.join()
-    cluster.wait_until_stored(log.stat().st_size)
+    cluster.wait_until_stored(writer.path.stat().st_size)
     assert cluster.status()[("a1", "web")]["attempts"] == 0
-    # Two collectors have a part each: in order within each is what their ledger can see; none is lost or doubled in all.
-    assert_all_once(cluster, lines)
+    assert_all_once(cluster, writer.lines)
     cluster.stop()
-    assert_all_once(cluster, lines)
+    assert_all_once(cluster, writer.lines)
+
+
+def test_nothing_is_lost_doubled_or_reordered_while_a_channel_comes_and_goes(cluster):
+    cluster.managed("collector", "c1")
+    a1 = cluster.managed("agent", "a1", role="web")
+    cluster.start()
+    cluster.apply(read(cluster) + collect(cluster))
+    channels = [
+        "fileChannel | autoE2EChain",
+        "autoE2EChain",
+        "fileChannel(events=5000) | autoE2EChain",
+        "autoDFOChain",
+    ]
+    with Writer(cluster.directory / "in" / "a.log") as writer:
+        for sink in [*channels, *channels[:2]]:
+            cluster.apply(read(cluster, sink=sink))
+    cluster.wait_until_stored(writer.path.stat().st_size)
+    assert_drains_clean(cluster, writer.lines)
+    assert "Traceback" not in a1.text()
+
+
+class Writer:
+    """A context manager: lines are written all the time, `lines` in the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        while not self._done.wait(0.01):
+            append(self.path, numbered(self.lines, self.lines + 200))
+            self.lines += 200
 
 
 def _sinks(cluster, round_):

@@ -1,0 +1,82 @@
+"""Where the events of a source wait, and under which name they are sent from there.
+
+Positions of one channel mean nothing in another, nor beside any. A collector remembers those of a sender for ever; one that came
+back to a former channel under its former name would be asked to go on where that ended, and send again what went another way
+meanwhile. So with every other channel the sender gets another name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from qanat.component import ChannelConfig
+from qanat.errors import CorruptError
+from qanat.flow.model import Call
+from qanat.flow.printer import print_sink
+
+FILE = "home.json"
+
+# What may change while events wait in a channel.
+_ADJUSTABLE = frozenset(field.name for field in msgspec.structs.fields(ChannelConfig))
+
+
+class _Home(msgspec.Struct, frozen=True):
+    channel: str = ""
+    moves: int = 0
+
+
+def place(channel: Call | None) -> str:
+    """Which channel it is, as text; "" for none."""
+    if channel is None:
+        return ""
+    kept = tuple(each for each in channel.keywords if each.name not in _ADJUSTABLE)
+    return print_sink(Call(channel.name, channel.positional, kept))
+
+
+def moved(directory: Path, channel: Call | None, *, moves_in: bool) -> int:
+    """How often the events of the source with this state directory have got another channel, `channel` being the next.
+
+    `moves_in`: it is about to be opened, so this is made durable. Nothing of what was sent before may be unacknowledged then.
+    Raises CorruptError, OSError."""
+    path = directory / FILE
+    here = place(channel)
+    home = _read(path)
+    if home is None:  # the first of all, or of a version that did not know of homes
+        home = _Home(here, 0)
+        if here == "" or not moves_in:
+            return 0
+    elif home.channel == here:
+        return home.moves
+    else:
+        home = _Home(here, home.moves + 1)
+    if moves_in:
+        _write(path, home)
+    return home.moves
+
+
+def _read(path: Path) -> _Home | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Home)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise CorruptError(
+            f"{path} is damaged: {error}; restore it from a backup. Without it, what changed its channel is sent again"
+        ) from error
+
+
+def _write(path: Path, home: _Home) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(msgspec.json.encode(home))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,43 @@
+"""A sender gets another name with every other channel, and keeps it otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent import home
+from qanat.errors import CorruptError
+from qanat.flow.parser import parse_component
+
+FILE = parse_component("fileChannel")
+ELSEWHERE = parse_component('sqlChannel(url="sqlite:///x.db")')
+
+
+def moves(directory, *channels):
+    return [home.moved(directory, channel, moves_in=True) for channel in channels]
+
+
+def test_sender_has_its_first_name_whatever_its_first_channel_is(tmp_path):
+    assert moves(tmp_path, None, None) == [0, 0]
+    assert moves(tmp_path, FILE, FILE) == [0, 0]
+
+
+def test_sender_gets_another_name_with_every_other_channel(tmp_path):
+    assert moves(tmp_path, FILE, None, None, FILE, ELSEWHERE, FILE) == [0, 1, 1, 2, 3, 4]
+
+
+def test_capacity_is_no_other_channel(tmp_path):
+    larger = parse_component("fileChannel(capacity=1GiB, events=5, full=drop)")
+    assert moves(tmp_path, FILE, larger) == [0, 0]
+
+
+def test_looking_changes_nothing(tmp_path):
+    moves(tmp_path, FILE)
+    before = (tmp_path / home.FILE).read_bytes()
+    assert home.moved(tmp_path, None, moves_in=False) == 1
+    assert (tmp_path / home.FILE).read_bytes() == before
+
+
+def test_damaged_file_is_named(tmp_path):
+    (tmp_path / home.FILE).write_text("{")
+    with pytest.raises(CorruptError, match=r"home\.json is damaged"):
+        home.moved(tmp_path, FILE, moves_in=True)

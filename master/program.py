@@ -205,7 +205,10 @@ class Master:
             snapshot = self._cache.snapshot
             if not snapshot.revision:
                 continue  # nothing was ever configured here: a wrong --store must not stop what nodes run
-            cluster = cluster.changed(snapshot.configs, snapshot.mapping, self._desk.live)
+            # A thousand new statements take a second to read: on a thread, so that nodes and administrators are answered.
+            cluster = await asyncio.to_thread(
+                cluster.changed, snapshot.configs, snapshot.mapping, self._desk.live
+            )
             limits = {name: wire.Limit(events_s=each.events_s, bytes_s=each.bytes_s)
                       for name, each in snapshot.limits.items()}  # fmt: skip
             self._nodes.limit(wire.Limits(limits=limits))

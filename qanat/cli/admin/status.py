@@ -87,7 +87,7 @@ def _size(count: int) -> str:
 def nodes(session: Session, names: tuple[str, ...]) -> None:
     """List the physical nodes: every agent and collector that ever registered, and was not purged."""
     reply = session.call("nodes", ops.Nodes(names=list(names)))
-    header = ("PHYSICAL", "ROLE", "STATE", "HOST", "MASTER", "APPLIED", "HEARD", "LABELS", "LOGICAL")
+    header = ("PHYSICAL", "ROLE", "STATE", "HOST", "MASTER", "APPLIED", "HEARD", "LABELS")
     session.show(reply, lambda: session.rows(header, [_physical(each) for each in reply.nodes]))
 
 
@@ -102,7 +102,6 @@ def _physical(each: ops.PhysicalRow) -> tuple[str, ...]:
         ("yes" if each.applied else "no") if attached else "",
         f"{each.heard_s:.0f} s ago" if attached else "",
         ",".join(f"{name}={value}" for name, value in sorted(each.labels.items())),
-        " ".join(one.logical for one in each.logical),
     )
 
 

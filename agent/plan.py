@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from qanat.component import Level
-from qanat.flow.model import Call, Keyword, LogicalNode
+from qanat.component import Full, Level
+from qanat.flow.model import Call, Keyword, LogicalNode, Text
 from qanat.flow.routes import Route
 
 # Where events wait when the flow names no channel. E2E: in the source, which can be read again.
@@ -53,13 +53,26 @@ def lines(node: LogicalNode, routes: tuple[Route, ...], level_of: Callable[[str]
 def weakened(line: Line, keeps: Level) -> Iterator[str]:
     """A sentence for each destination that is promised more than the line's channel keeps."""
     assert line.channel is not None
+    drops = any(
+        each.name == "full" and isinstance(each.value, Call | Text) and _name(each.value) == Full.DROP.value
+        for each in line.channel.keywords
+    )
     for each in line.destinations:
+        if each.level is Level.E2E and drops:
+            yield (
+                f"{line.label} promises E2E to {each.sinks[0].name}, and {line.channel.name} drops what it has no room for. "
+                "Write full=block, or a sink of level BE if that will do."
+            )
         if each.level > keeps:
             yield (
                 f"{line.label} promises {each.level.name} to {each.sinks[0].name}, and {line.channel.name} keeps only "
                 f"{keeps.name}: events that wait in it are lost when this agent dies. Write {_instead(each.level)}, "
                 f"or a sink of level {keeps.name} if that will do."
             )
+
+
+def _name(value: Call | Text) -> str:
+    return value.name if isinstance(value, Call) else value.value
 
 
 def _instead(level: Level) -> str:

@@ -109,7 +109,7 @@ class Pipeline:
     def _handle(self, event: m.Event, batch: Batch | None = None) -> None:
         """Feed the core and do what it says, in its order."""
         self._batch = batch
-        commits = self._core.state.commits
+        commits, aborts = self._core.state.commits, self._core.state.aborts
         for command in self._core.handle(event):
             self._do(command)
         self._batch = None
@@ -118,6 +118,8 @@ class Pipeline:
         if self._core.state.commits > commits:
             self._metrics.stored(self._cut.events, self._cut.payload_bytes, self._cut.batches)
             self._open = self._open - self._cut
+        if self._core.state.aborts > aborts:
+            self._metrics.aborted()
 
     def _do(self, command: m.Command) -> None:
         match command:

@@ -176,6 +176,10 @@ class ChannelConfig(msgspec.Struct, frozen=True, kw_only=True):
     events: Annotated[int, msgspec.Meta(ge=0)] = 0  # events that may wait; 0 is no limit
     full: Full = Full.BLOCK  # block: the source waits; drop: what comes is dropped, and counted
 
+    def __post_init__(self) -> None:
+        if self.capacity < 1:
+            raise ValueError("capacity is 0, and nothing could wait in it; give it some, as capacity=64MiB")
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:

@@ -37,6 +37,9 @@ class Metrics:
             "qanat_failovers", "Times that a sender moved to another collector of its chain."
         )
         self.commits = self._counter("qanat_commits", "Commit records that a collector wrote.")
+        self.aborts = self._counter(
+            "qanat_aborted_transactions", "Transactions that a collector had to undo: its sink failed, or it was fenced."
+        )
         self.commit_seconds = Histogram(
             "qanat_commit_seconds",
             "From the cut through the appended data to the acknowledgement.",
@@ -160,6 +163,7 @@ class CollectorMetrics:
         self.received = metrics.received.of(logical_node)
         self.stored = metrics.stored.of(logical_node)
         self.rewound = metrics.rewinds.labels(logical_node).inc
+        self.aborted = metrics.aborts.labels(logical_node).inc
         self._commits = metrics.commits.labels(logical_node)
         self._seconds = metrics.commit_seconds.labels(logical_node)
         self._dropped = metrics.dropped_events

@@ -218,8 +218,6 @@ def _settings(config: FileChannelConfig) -> Settings:
 
 def _faults(config: FileChannelConfig) -> list[str]:
     faults = []
-    if config.capacity < 1:
-        faults.append("fileChannel(capacity=...) must be more than 0.")
     if config.segment < 1:
         faults.append("fileChannel(segment=...) must be more than 0.")
     if config.path and not os.path.isabs(config.path):

@@ -19,7 +19,7 @@ def value(metrics, name, **labels):
 
 def test_every_metric_is_named_by_noun_and_unit_and_explained(metrics):
     for metric in metrics.registry.collect():
-        assert re.fullmatch(r"qanat_([a-z]+_)*(events|bytes|batches|seconds|rewinds|failovers|commits|occurrences)",
+        assert re.fullmatch(r"qanat_([a-z]+_)*(events|bytes|batches|seconds|rewinds|failovers|commits|transactions|adoptions|connected|occurrences)",
                             metric.name), metric.name  # fmt: skip
         assert re.fullmatch(r"[A-Z].+\.", metric.documentation), metric.name
 

@@ -68,3 +68,9 @@ def test_weakened_promise_is_named_with_what_to_write_instead() -> None:
     assert "Write no channel (the source is read again) or fileChannel" in said[0]
     assert "Write spillChannel or fileChannel" in said[1]
     assert not list(weakened(line, Level.E2E))
+
+
+def test_a_channel_that_drops_weakens_e2e_whatever_it_keeps() -> None:
+    (line,) = plan('tail | fileChannel(full=drop) | [ agentE2ESink("a"), agentBESink("b") ]')
+    (said,) = weakened(line, Level.E2E)
+    assert "fileChannel drops what it has no room for. Write full=block" in said

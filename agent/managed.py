@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from agent import home
 from agent.channelled import Channelled
 from agent.delivery import Delivery
-from agent.plan import lines
+from agent.plan import Line, lines
 from agent.program import Agent
 from agent.program import Running as Part
 from qanat import registry
@@ -46,7 +47,7 @@ class AgentProgram:
 
     def build(self, node: LogicalNode) -> Running:
         """Raises ConfigError."""
-        return RunningNode(node, self._agent.build(node, self._instance))
+        return RunningNode(node, self._agent.build(node, self._instance), self._agent)
 
     def counters(self, logical: str) -> wire.Counters:
         """Of a fan-out: the events of its first destination, the lag of its slowest."""
@@ -63,9 +64,10 @@ class AgentProgram:
 class RunningNode:
     """See `qanat.control.running.Running`."""
 
-    def __init__(self, node: LogicalNode, parts: list[Part]) -> None:
+    def __init__(self, node: LogicalNode, parts: list[Part], agent: Agent) -> None:
         self._node = node
         self._parts = parts
+        self._agent = agent
         self._rehomed: set[int] = set()  # parts whose events wait elsewhere from the next statement on
 
     async def run(self, opened: Callable[[str], None]) -> None:
@@ -82,6 +84,25 @@ class RunningNode:
             raise self._unsettled() from None
         if not all(_is_clean(self._parts[index]) for index in self._rehomed):
             raise self._unsettled()
+
+    def amend(self, node: LogicalNode) -> bool:
+        """When only the chains of collectors are others, and each still has the collector that is used: automatic chains of
+        all agents change whenever a collector comes or goes."""
+        before, after = _lines(self._node), _lines(node)
+        if [_without_sinks(line) for line in before] != [_without_sinks(line) for line in after]:
+            return False
+        changes: list[tuple[Delivery, tuple[str, ...]]] = []
+        for part, line in zip(self._parts, after, strict=True):
+            deliveries = list(_deliveries([part]))
+            if len(deliveries) != len(line.destinations):
+                return False  # its channel is not open yet
+            changes += zip(deliveries, map(self._agent.chain_of, line.destinations), strict=True)
+        if not all(each.core.destinations[each.core.destination] in chain for each, chain in changes):
+            return False
+        for delivery, chain in changes:
+            delivery.core.redirect(chain)
+        self._node = node
+        return True
 
     def stop(self, successor: str) -> None:
         """Where the successor has another channel, or none, everything that was taken from the source has to be acked before:
@@ -116,12 +137,18 @@ class RunningNode:
         opened("")
 
 
+def _lines(node: LogicalNode) -> tuple[Line, ...]:
+    return lines(node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level)
+
+
+def _without_sinks(line: Line) -> Line:
+    """All of it but which collectors it delivers to."""
+    return replace(line, destinations=tuple(replace(each, sinks=()) for each in line.destinations))
+
+
 def _channels(node: LogicalNode) -> dict[str, Call | None]:
     """Where the events of each source wait."""
-    planned = lines(
-        node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level
-    )
-    return {line.label: line.channel for line in planned}
+    return {line.label: line.channel for line in _lines(node)}
 
 
 def _forgets(channel: Call | None) -> bool:

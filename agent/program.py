@@ -138,6 +138,10 @@ class Agent:
         metrics = self.metrics.agent(destination.label, of_channel=of_channel)
         return lambda source: Delivery(core, source, context, metrics, pace)
 
+    def chain_of(self, destination: Destination) -> tuple[str, ...]:
+        """`host:port` of each of its collectors."""
+        return self._chain(destination, self._context(destination.label, self.state_dir / destination.label))
+
     def _chain(self, destination: Destination, context: Context) -> tuple[str, ...]:
         """`host:port` of each collector, each once."""
         chain: dict[str, None] = {}

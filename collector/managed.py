@@ -134,6 +134,10 @@ class RunningNode:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
 
+    def amend(self, node: LogicalNode) -> bool:
+        """A sink's transaction ends with the sink."""
+        return False
+
     def stop(self, successor: str) -> None:
         """Whatever follows: what was received is committed, files are finished, claims released."""
         self._pipeline.stop()

@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from qanat.control.assignment import Assigned
 from qanat.control.node_messages import (
     Alone,
+    Amended,
     Checked,
     Command,
     Ended,
     Event,
     LogicalReport,
     Measured,
+    OfLogical,
     Opened,
     Refreshed,
     Report,
@@ -121,10 +123,12 @@ class NodeCore:
                 slot.want(slot.good, now_ns)
 
 
-def _tell(slot: Slot, event: Checked | Opened | Ended | TimeOver | Measured, now_ns: int) -> None:
+def _tell(slot: Slot, event: OfLogical, now_ns: int) -> None:
     match event:
         case Checked():
             slot.checked(event.number, event.fault, now_ns)
+        case Amended():
+            slot.amended(event.number, done=event.done, now_ns=now_ns)
         case Opened():
             slot.opened(event.number, event.address, now_ns)
         case Ended():

@@ -58,6 +58,15 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Amended:
+    """`done`: what runs has become what Amend said; else nothing has changed."""
+
+    logical: str
+    number: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """It runs. `address`: where it listens; "" when it does not."""
 
@@ -97,7 +106,8 @@ class Stopping:
     """The process is to end: drain and close everything."""
 
 
-Event: TypeAlias = Told | Alone | Refreshed | Checked | Opened | Ended | TimeOver | Measured | Stopping
+OfLogical: TypeAlias = Checked | Amended | Opened | Ended | TimeOver | Measured
+Event: TypeAlias = Told | Alone | Refreshed | Stopping | OfLogical
 
 
 # Commands.
@@ -106,6 +116,15 @@ Event: TypeAlias = Told | Alone | Refreshed | Checked | Opened | Ended | TimeOve
 @dataclass(frozen=True, slots=True)
 class Check:
     """Find out whether `text` can be built, without touching what runs; answer with Checked."""
+
+    logical: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Amend:
+    """Let what runs become `text`, which was checked, if that goes without draining it; answer with Amended."""
 
     logical: str
     number: int
@@ -157,7 +176,7 @@ class Say:
     reason: str
 
 
-Command: TypeAlias = Check | Open | Close | Wait | Save | Report | Say
+Command: TypeAlias = Check | Amend | Open | Close | Wait | Save | Report | Say
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class PhysicalNode:
         self._changed, self._listens = changed, listens
         self._listening: dict[str, str] = {}
         self._runs: dict[str, _Run] = {}
-        self._parsed: dict[tuple[str, str], LogicalNode] = {}  # checked, and not built yet
+        self._parsed: dict[str, tuple[str, LogicalNode]] = {}  # text and node: checked, and not built yet
         self._rates: dict[str, _Rate] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
@@ -152,6 +152,8 @@ class PhysicalNode:
         match command:
             case m.Check():
                 self._spawn(self._check(command))
+            case m.Amend():
+                self._amend(command)
             case m.Open():
                 task = asyncio.get_running_loop().create_task(self._open(command))
                 self._runs[command.logical] = _Run(command.number, task)
@@ -171,7 +173,7 @@ class PhysicalNode:
         fault = ""
         try:
             node = await asyncio.to_thread(read_statement, command.text, self._program)
-            self._parsed[command.logical, command.text] = node
+            self._parsed[command.logical] = (command.text, node)
         except (QanatError, OSError) as error:
             fault = str(error)
         except Exception as error:  # a defect in a component is the component's
@@ -179,12 +181,21 @@ class PhysicalNode:
             fault = f"{type(error).__name__}: {error}"
         self.handle(m.Checked(command.logical, command.number, fault))
 
+    def _amend(self, command: m.Amend) -> None:
+        running = self._runs[command.logical].running
+        text, node = self._parsed[command.logical]
+        done = running is not None and text == command.text and running.amend(node)
+        if done:
+            del self._parsed[command.logical]
+            log.info("logical_node_amended", node=command.logical)
+        self.handle(m.Amended(command.logical, command.number, done))
+
     async def _open(self, command: m.Open) -> None:
         why = ""
         run = None
         try:
-            node = self._parsed.pop((command.logical, command.text), None)
-            if node is None:  # the last good one
+            text, node = self._parsed.pop(command.logical, ("", None))
+            if node is None or text != command.text:  # the last good one
                 node = await asyncio.to_thread(read_statement, command.text, self._program)
             run = self._runs[command.logical]
             run.running = self._program.build(node)

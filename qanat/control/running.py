@@ -19,6 +19,9 @@ class Running(Protocol):
 
         Raises what made it fail; then and when it is cancelled, everything is released."""
 
+    def amend(self, node: LogicalNode) -> bool:
+        """Go on as `node`, without draining anything; False, and nothing has changed, when that can't be."""
+
     def stop(self, successor: str) -> None:
         """Drain, then end. `successor`: the text that runs next, "" when none does. Raised by `run` when that one must not
         run yet: RetryableError."""

@@ -9,8 +9,9 @@ Theory of operation. A slot is in one of these steps:
     CLOSING    it is being drained, to be followed by what is wanted, or by nothing
 
 A change is a transaction: check, drain the old, open the new; and on failure open the old again and try the change later. The
-old one is always drained before the new one opens, since both own the same state directory. A statement is good once it has
-opened; the last good one is what a failed change returns to, also after a restart of the process.
+old one is always drained before the new one opens, since both own the same state directory; only where what runs can be amended,
+nothing is drained. A statement is good once it has opened; the last good one is what a failed change returns to, also after a
+restart of the process.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import enum
 from dataclasses import dataclass, field
 
 from qanat.control.assignment import Assigned
-from qanat.control.node_messages import Check, Close, Command, Open, Report, Save, Say, State, Wait
+from qanat.control.node_messages import Amend, Check, Close, Command, Open, Report, Save, Say, State, Wait
 
 # A node whose source has data, and of which nothing was acked for so long, is unhealthy. Longer than a failover, and than a
 # commit of a slow store.
@@ -120,17 +121,30 @@ class Slot:
         """`fault`: "" when it can be run."""
         if number != self._number or self.step is not Step.CHECKING:
             return
-        checked, self._checked = self._checked, None
-        self.step = Step.STOPPED if self.run is None else Step.RUNNING
+        assert self._checked is not None
         if fault:
+            self.step = Step.STOPPED if self.run is None else Step.RUNNING
             self._failed(fault)
             self._fall_back(now_ns)
         elif self.run is None:
-            assert checked is not None
-            self._open(checked, now_ns)
+            self._open(self._checked, now_ns)
+        elif self._refresh:
+            self._close(self._checked.text, now_ns)
         else:
-            assert checked is not None
-            self._close(checked.text, now_ns)
+            self.out.append(Amend(self.logical, number, self._checked.text))
+
+    def amended(self, number: int, *, done: bool, now_ns: int) -> None:
+        """`done`: what was checked runs; else what ran before has to be drained for it."""
+        if number != self._number or self.step is not Step.CHECKING:
+            return
+        assert self._checked is not None
+        if not done:
+            self._close(self._checked.text, now_ns)
+            return
+        self.step, self.run, self.good = Step.RUNNING, self._checked, self._checked
+        self.failure, self.attempts = "", 0
+        self.out += [Save(), Report()]
+        self.settle(now_ns)
 
     def opened(self, number: int, address: str, now_ns: int) -> None:
         """It has proved to open."""

@@ -123,6 +123,16 @@ class SenderCore:
         """Nothing that was sent is waiting for its ack."""
         return self.inflight_bytes == 0
 
+    def redirect(self, destinations: tuple[str, ...]) -> bool:
+        """Another chain, that still has the collector which is used or tried now; False, and nothing is changed, when it hasn't.
+
+        If that is not the first any more, the first is returned to when it is found healthy."""
+        present = self.destinations[self.destination]
+        if present not in destinations:
+            return False
+        self.destinations, self.destination = destinations, destinations.index(present)
+        return True
+
     def oldest_unacked_s(self) -> float | None:
         """When the oldest batch that waits for its ack was read; None when none does."""
         return min((stream.sent[0].at_s for stream in self._streams.values() if stream.sent), default=None)

@@ -36,6 +36,7 @@ class Host:
     now_ns: int = 1000 * S
     pending: list[m.Command] = field(default_factory=list)
     running: dict[str, tuple[int, str, bool]] = field(default_factory=dict)  # number, text, opened
+    amendable: set[str] = field(default_factory=set)  # texts that what runs can become
     closing: dict[str, int] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     bad: set[str] = field(default_factory=set)  # texts that don't check
@@ -51,7 +52,10 @@ class Host:
                 assert command.logical not in self.running, "two owners of one state directory"
                 self.running[command.logical] = (command.number, command.text, False)
                 self.log.append(f"open {command.text}")
-            self.pending.append(command)
+            if isinstance(command, m.Amend):  # done before anything else can happen
+                self.perform(command)
+            else:
+                self.pending.append(command)
 
     def tell(self, assignment: Assignment) -> None:
         self.handle(m.Told(assignment.revision, assignment.statements))
@@ -61,6 +65,13 @@ class Host:
             case m.Check():
                 fault = "bad" if command.text in self.bad else ""
                 self.handle(m.Checked(command.logical, command.number, fault))
+            case m.Amend():
+                done = command.text in self.amendable and self.running[command.logical][2]
+                if done:
+                    number = self.running[command.logical][0]
+                    self.running[command.logical] = (number, command.text, True)
+                    self.log.append(f"amend {command.text}")
+                self.handle(m.Amended(command.logical, command.number, done))
             case m.Open() if self.running.get(command.logical, (0,))[0] != command.number:
                 pass  # it has ended meanwhile
             case m.Open():
@@ -134,6 +145,21 @@ def test_node_touches_only_what_changed(host):
     host.tell(told(a="a2", b="b1"))
     host.settle()
     assert host.log == ["close a1", "open a2"]
+
+
+def test_what_runs_is_amended_where_that_goes_without_draining(host):
+    host.tell(told(a="a1"))
+    host.settle()
+    host.log.clear()
+    host.amendable.add("a2")
+    host.tell(told(a="a2"))
+    host.settle()
+    assert host.log == ["amend a2"]
+    assert host.core.is_applied
+    assert [each.text for each in host.saved[1]] == ["a2"]
+    host.handle(m.Refreshed())
+    host.settle()
+    assert host.log == ["amend a2", "close a2", "open a2"]  # asked to be built anew
 
 
 def test_bad_statement_leaves_the_old_one_running_untouched(host):
@@ -317,8 +343,8 @@ def test_node_ends_with_what_was_wanted_last_whatever_happens_on_the_way(seed):
     host = Host(NodeCore())
     for _ in range(60):
         every = [each for one in texts.values() for each in one]
-        host.bad, host.broken, host.held = (
-            {each for each in every if chance.random() < 0.2} for _ in range(3)
+        host.bad, host.broken, host.held, host.amendable = (
+            {each for each in every if chance.random() < 0.2} for _ in range(4)
         )
         match chance.randrange(5):
             case 0:

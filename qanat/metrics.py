@@ -38,7 +38,8 @@ class Metrics:
         )
         self.commits = self._counter("qanat_commits", "Commit records that a collector wrote.")
         self.aborts = self._counter(
-            "qanat_aborted_transactions", "Transactions that a collector had to undo: its sink failed, or it was fenced."
+            "qanat_aborted_transactions",
+            "Transactions that a collector had to undo: its sink failed, or it was fenced.",
         )
         self.commit_seconds = Histogram(
             "qanat_commit_seconds",
@@ -54,7 +55,7 @@ class Metrics:
         )
         self.store_connected = Gauge(
             "qanat_store_connected",
-            "1 while the coordination store answers; while it is 0, nothing is committed, nor acknowledged at level E2E.",
+            "Whether the coordination store answers; while it is 0, nothing is committed, nor acknowledged at level E2E.",
             registry=self.registry,
         )
         self.adoptions = Counter(

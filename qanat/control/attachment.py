@@ -24,6 +24,8 @@ CONNECT_S_MAX = 3.0  # a master that does not accept a connection by then is as 
 # Nothing heard for so many report intervals, and for so long at least: a master that collects garbage or waits for its disk.
 SILENT_REPORTS, SILENT_S_MIN = 3, 10.0
 
+LISTEN_S_MAX = 1.0  # how often to look whether it is so: a master may ask for reports more often at any time
+
 # Within a round over all masters the next is tried almost at once, but not by ten thousand nodes in the same millisecond.
 NEXT_S_MAX = 0.5
 # After a round. A master restarts within some seconds, and thousands of nodes try it each once in this time.
@@ -109,7 +111,7 @@ class Attachment:
         """Gives why it ended."""
         try:
             async with grpc.aio.insecure_channel(address, options=control_options()) as channel:
-                await asyncio.wait_for(channel.channel_ready(), CONNECT_S_MAX)
+                await asyncio.wait_for(_ready(channel), CONNECT_S_MAX)
                 call = channel.stream_stream(
                     ATTACH,
                     request_serializer=wire.FromNode.SerializeToString,
@@ -162,6 +164,7 @@ class Attachment:
         self._known = list(registered.masters)
         self._queue = []
         self._report_s = registered.report_s or self._report_s
+        self._news.set()  # from now on at this interval
         log.info("master_attached", master=self.master)
 
     def _first(self, masters: Iterable[str]) -> None:
@@ -195,4 +198,14 @@ class Attachment:
             left_s = self._heard_s + silent_s - loop.time()
             if left_s <= 0:
                 raise _OverError(f"nothing heard from it for {silent_s:g} s")
-            await asyncio.sleep(left_s)
+            await asyncio.sleep(min(left_s, LISTEN_S_MAX))
+
+
+async def _ready(channel: grpc.aio.Channel) -> None:
+    """Until it is connected; gives up at the first refusal, where gRPC would try again and again."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            raise _OverError("nobody listens there")
+        await channel.wait_for_state_change(state)
+        state = channel.get_state()

@@ -310,5 +310,10 @@ def test_admin_commands_show_plan_and_history_and_go_back(cluster):
     assert json.loads(cluster.qanat("get", "-o", "json"))["nodes"] == []
     cluster.qanat("load", str(saved), "--yes")
     assert json.loads(cluster.qanat("mappings", "-o", "json")) == {"mapping": {"host-9": ["w"]}}
+    cluster.qanat(
+        "multiconfig", 'x : tail("/x") | autoE2EChain ; y @ role=agent : tail("/y") | autoE2EChain ;'
+    )
+    cluster.qanat("spawn", "host-9", "x", "y")
+    assert json.loads(cluster.qanat("mappings", "-o", "json")) == {"mapping": {"host-9": ["w", "x", "y"]}}
     assert "m0" in cluster.qanat("masters")
     assert stored_bytes(cluster.out) == 0

@@ -64,6 +64,19 @@ def config(
     _print_change(session, session.call("config", request))
 
 
+@click.command(name="multiconfig")
+@click.argument("text", metavar="FLOW")
+@DRY_RUN
+@admin_options
+def multiconfig(session: Session, text: str, dry_run: bool) -> None:
+    """Configure all logical nodes of FLOW, a text, as Flume OG's `multiconfig` did. `qanat apply` does it with a file, and asks.
+
+    
+      qanat multiconfig 'a @ tier=web : tail("/var/log/a.log") | autoE2EChain ; b : autoCollectorSource | file("/data/", "b-") ;'
+    """
+    _print_change(session, session.call("multiconfig", ops.Multiconfig(text=text, dry_run=dry_run)))
+
+
 @click.command(name="unconfig")
 @NAMES
 @YES

@@ -26,6 +26,15 @@ def map_nodes(session: Session, physical: str, logical: tuple[str, ...]) -> None
     _show(session, session.call("map", ops.Map(physical=physical, logical=list(logical))))
 
 
+@click.command(name="spawn")
+@click.argument("physical", metavar="PHYSICAL")
+@click.argument("logical", metavar="LOGICAL...", nargs=-1, required=True)
+@admin_options
+def spawn(session: Session, physical: str, logical: tuple[str, ...]) -> None:
+    """The same as `qanat map`, as Flume OG called it."""
+    _show(session, session.call("spawn", ops.Spawn(physical=physical, logical=list(logical))))
+
+
 @click.command(name="unmap")
 @click.argument("physical", metavar="PHYSICAL")
 @click.argument("logical", metavar="[LOGICAL]...", nargs=-1)

@@ -77,7 +77,9 @@ class Collector:
                 running = [group.create_task(pipeline.run()) for pipeline in pipelines]
                 beside = [
                     _stop(pipelines, stop),
-                    *self.beside(self.presence(), {n.name: n for n in self.nodes}),
+                    *self.beside(
+                        self.presence(), {n.name: n for n in self.nodes}, [each.opened for each in pipelines]
+                    ),
                 ]
                 tasks = [group.create_task(each) for each in beside]
                 await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
@@ -91,9 +93,12 @@ class Collector:
         """Its entry among the living."""
         return Presence(self.store, self.name, socket.gethostname())
 
-    def beside(self, presence: Presence, nodes: Mapping[str, LogicalNode]) -> list[Coroutine[Any, Any, None]]:
-        """What a collector does beside receiving. `nodes`: that run here, by name; may change."""
-        beside = [presence.run(), watch_store(self.store, self.metrics.store_connected.set)]
+    def beside(
+        self, presence: Presence, nodes: Mapping[str, LogicalNode], opened: Sequence[asyncio.Event] = ()
+    ) -> list[Coroutine[Any, Any, None]]:
+        """What a collector does beside receiving. `nodes`: that run here, by name; may change. `opened`: it is present with the
+        first of them, and not while it waits for a process of its name that has its storage."""
+        beside = [_once_open(presence, opened), watch_store(self.store, self.metrics.store_connected.set)]
         if self.settings.adopt_after_s:
             beside.append(self._adoptions(nodes).run())
         return beside
@@ -175,3 +180,14 @@ async def _stop(pipelines: Sequence[Pipeline], stop: asyncio.Event) -> None:
     log.info("collector_draining")
     for pipeline in pipelines:
         pipeline.stop()
+
+
+async def _once_open(presence: Presence, opened: Sequence[asyncio.Event]) -> None:
+    if opened:
+        waiting = [asyncio.ensure_future(each.wait()) for each in opened]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+    await presence.run()

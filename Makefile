@@ -9,7 +9,7 @@ PYTEST := $(PY) -m pytest
 CHAOS_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto docs lint types servers test quick demo bench chaos clean
+.PHONY: help install proto docs lint types servers test long quick demo bench chaos clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -45,8 +45,11 @@ types: install ## mypy, strict, on our packages
 servers: ## the servers that tests run against, where they may be installed
 	@sh tests/servers.sh
 
-test: install servers ## every test, with the short chaos tests
-	$(PYTEST) tests
+test: install servers ## the tests, with the short chaos tests
+	$(PYTEST) tests -m "not long"
+
+long: install servers ## the tests that `make test` leaves out: the same on an ensemble, long reconfigurations
+	$(PYTEST) tests -m long
 
 quick: install ## the tests that take seconds
 	$(PYTEST) -q tests/unit tests/contract tests/tidy

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import re
 import socket
 import threading
 import time
@@ -114,12 +115,22 @@ def postgresql(postgresql_installed: None, tmp_path_factory: pytest.TempPathFact
         yield server
 
 
+# What repeats on an ensemble what the other tests show on the embedded store, or takes half a minute: `make long`.
+_LONG = re.compile(
+    r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py|test_managed\.py.*(ten_times|comes_and_goes)"
+    r"|test_zookeeper\.py.*(leaders_are_killed|all_servers_were_paused|without_a_majority)"
+    r"|test_master_processes\.py.*majority"
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything under tests/chaos is marked so."""
+    """Everything under tests/chaos is marked so, and what takes long."""
     chaos = Path(__file__).parent / "chaos"
     for item in items:
         if item.path.is_relative_to(chaos):
             item.add_marker(pytest.mark.chaos)
+        if _LONG.search(item.nodeid):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(autouse=True)

@@ -6,15 +6,19 @@ import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from qanat.errors import ConfigError, OutcomeUnknownError, QanatError, RetryableError
+
+# Programs that run until they are told to stop.
+_DAEMONS = {"agent", "collector", "master", "run"}
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -196,9 +200,16 @@ def cli(context: click.Context, debug: bool, log_level: str | None, log_format: 
     log.configure(level=log_level or usual, form=log_format)
 
 
+def _stop_before_start(number: int, frame: object) -> NoReturn:
+    """SIGTERM while a program still imports what it needs: nothing was begun, so there is nothing to drain."""
+    os._exit(EXIT_OK)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = Options()
+    if arguments is None and _DAEMONS.intersection(sys.argv[1:]):
+        signal.signal(signal.SIGTERM, _stop_before_start)
     # gRPC writes to stderr by itself, past every log format; what matters comes as an exception as well.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:

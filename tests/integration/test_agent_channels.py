@@ -20,7 +20,8 @@ def test_agent_killed_again_and_again_loses_and_doubles_nothing(cluster, channel
         cluster.wait_until(lambda: agent.read_events() > 0, "the channel to be fed")
         agent.kill()
         agent.start()
-    cluster.wait_until_stored(len(numbered(0, LINES)))
+    cluster.wait_until_stored(len(numbered(0, LINES)))  # by an earlier life, perhaps
+    agent.wait_for("agent_started")
     assert "promise_weakened" not in agent.text()
     assert_drains_clean(cluster, LINES)
 

@@ -115,9 +115,9 @@ def postgresql(postgresql_installed: None, tmp_path_factory: pytest.TempPathFact
         yield server
 
 
-# What repeats on an ensemble what the other tests show on the embedded store, or takes half a minute: `make long`.
+# What repeats on an ensemble what the other tests show on the embedded store, and whole clusters under masters: `make long`.
 _LONG = re.compile(
-    r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py|test_managed\.py.*(ten_times|comes_and_goes)"
+    r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py|test_managed\.py"
     r"|test_zookeeper\.py.*(leaders_are_killed|all_servers_were_paused|without_a_majority)"
     r"|test_master_processes\.py.*majority"
 )

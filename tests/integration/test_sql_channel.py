@@ -67,11 +67,15 @@ def test_nothing_is_lost_or_doubled_when_the_server_is_killed_in_mid_run(breakab
     with bench.opened() as feed:
         feed.view.begin()
         refusals = 0
+        restart: threading.Timer | None = None
         for number, batch in enumerate(put):
             refusals += put_anyway(feed, batch)
             if number % (BATCHES // (KILLS + 1)) == 10:
+                if restart is not None:
+                    restart.join()  # puts that wait for nobody may come here before it is over
                 server.kill()
-                threading.Timer(0.3, server.start).start()
+                restart = threading.Timer(0.3, server.start)
+                restart.start()
             if number % 7 == 0:
                 feed.view.read()
                 if feed.view.batches:

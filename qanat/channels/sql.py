@@ -105,7 +105,9 @@ class SqlChannel(Channel):
         self._learn(state)
         self.hot = Backlog(state.end)
         self._pending = self._group(state.end)
-        self._writer = Writer(self.database, self.changed, self._take, self._done)
+        self._writer = Writer(
+            self.database, self.changed, self._take, self._done, self._relief, self._relieved
+        )
         return dict(state.positions)
 
     def put(self, batch: Batch) -> bool:
@@ -289,7 +291,7 @@ class SqlChannel(Channel):
 
     def _take(self, closing: bool) -> Group | float | None:
         pending = self._pending_group()
-        moved = {name: at for name, at in self.cursors.at.items() if at != self._stored_cursors[name]}
+        moved = self._moved_cursors()
         is_urgent = bool(pending.positions or pending.rows) or self._is_flush_wanted or self._can_free()
         if not (is_urgent or moved or (closing and pending.forgotten)):
             return None
@@ -307,6 +309,32 @@ class SqlChannel(Channel):
         self._is_flush_wanted = False
         self._written_at_s = time.monotonic()
         return pending
+
+    def _moved_cursors(self) -> dict[str, int]:
+        return {name: at for name, at in self.cursors.at.items() if at != self._stored_cursors[name]}
+
+    def _relief(self, group: Group) -> Group | None:
+        """What can be done although there is no room for `group`: move cursors, and delete what all have passed."""
+        moved, passed = self._moved_cursors(), self.cursors.passed(self.end)
+        if not moved and passed <= self.oldest:
+            return None
+        relief = self._group(group.first)
+        relief.cursors, relief.passed = moved, passed
+        return relief
+
+    def _relieved(self, group: Group, relief: Group, result: State | Dropped) -> bool:
+        """`group` is tried again, and must not take back what its relief has done."""
+        group.cursors.update(relief.cursors)
+        group.passed = max(group.passed, relief.passed)
+        self._stored_cursors.update(relief.cursors)
+        from qanat.channels.sql_database import State
+
+        if isinstance(result, State):
+            self._learn(result)
+            return False
+        self.oldest = max(self.oldest, result.end)
+        self.stored_bytes -= result.room_bytes
+        return result.room_bytes > 0
 
     def _can_free(self) -> bool:
         """Somebody waits for room that a deletion may give."""

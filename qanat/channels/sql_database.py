@@ -26,19 +26,19 @@ from sqlalchemy import event, exc
 
 from qanat import limits
 from qanat.batch import Batch, PayloadForm
+from qanat.channels import sql_connections
 from qanat.channels.backlog import room_bytes
+from qanat.channels.sql_connections import DiskFullError, is_disk_full
 from qanat.errors import ConfigError, FencedError, PermanentError, RetryableError
-
-# The longest a connection attempt takes, and the longest that sent bytes may stay unacknowledged by the server's host.
-CONNECT_S_MAX = 10
-UNACKED_MS_MAX = 30_000
-SQLITE_BUSY_MS = 10_000  # another agent's transaction takes milliseconds; a slow disk's some seconds
 
 # A name is part of keys, and not every database has keys of any length.
 NAME_CHARACTERS_MAX = 255
 
 # Rows looked at together to decide how many to read or to drop: a page of small batches.
 HEADS_MAX = 256
+
+# Rows that one transaction deletes: what it takes in SQLite's journal has a limit (`sql_connections.JOURNAL_BYTES`).
+DROPS_MAX = 4096
 
 # Every payload fits, and MySQL chooses a type that is large enough.
 _PAYLOAD_BYTES_MAX = 2 * limits.BATCH_BYTES_MAX
@@ -142,14 +142,17 @@ class Database:
         self._password = password
         self._epoch = 0
         try:
-            self._engine = sa.create_engine(self._url, hide_parameters=True, **_options(self._url))
+            self._engine = sa.create_engine(self._url, hide_parameters=True, **self._options())
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise ConfigError(
                 f"sqlChannel: {self.where} can't be used: {error}; install its driver"
             ) from error
         event.listen(self._engine, "do_connect", self._before_connect)
-        if set_up := _SET_UP.get(self._engine.dialect.name):
+        if set_up := sql_connections.SET_UP.get(self._engine.dialect.name):
             event.listen(self._engine, "connect", set_up)
+
+    def _options(self) -> dict[str, Any]:
+        return sql_connections.options(self._url.get_backend_name(), self._url.query)
 
     @property
     def where(self) -> str:
@@ -166,6 +169,8 @@ class Database:
             for last in (False, False, True):
                 try:
                     _METADATA.create_all(self._engine)
+                    if self._engine.dialect.name == "sqlite":
+                        sql_connections.reserve_journal(self._url.database or "")
                     with self._engine.begin() as connection:
                         return self._open(connection, cursors)
                 except (
@@ -300,13 +305,20 @@ class Database:
 
     def _drop(self, connection: sa.Connection, group: Group) -> Dropped:
         """Delete what all cursors have passed, and more when there has to be room."""
-        before, dropped = group.passed, self._rows_until(connection, group.passed)
+        before = self._few(connection, group.passed)
+        dropped = self._rows_until(connection, before)
         if dropped.room_bytes < group.needed_bytes and group.expendable > before:
             before = self._drop_up_to(connection, group)
             dropped = self._rows_until(connection, before)
         if dropped.end:
             connection.execute(sa.delete(_BATCH).where(self._rows_before(before)))
         return dropped
+
+    def _few(self, connection: sa.Connection, number: int) -> int:
+        """What is before it are at most so many rows as one transaction deletes; the next one takes the next."""
+        rows = sa.select(_BATCH.c.last).where(self._rows_before(number)).order_by(_BATCH.c.first)
+        last = connection.execute(rows.offset(DROPS_MAX - 1).limit(1)).scalar()
+        return number if last is None else int(last)
 
     def _rows_before(self, number: int) -> sa.ColumnElement[bool]:
         return sa.and_(_BATCH.c.node == self.node, _BATCH.c.first < number, _BATCH.c.last <= number)
@@ -341,8 +353,10 @@ class Database:
         try:
             yield
         except (exc.DBAPIError, exc.TimeoutError) as error:
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise RetryableError(
+            cause = getattr(error, "orig", None) or error
+            reason = " ".join(str(cause).split())
+            kind = DiskFullError if is_disk_full(cause) else RetryableError
+            raise kind(
                 f"cannot {verb} events of {self.node!r} in the database {self.where}: {reason}; nothing is lost, it is "
                 "tried again"
             ) from None  # its own text could show more of the connection than we do
@@ -363,36 +377,6 @@ def _parse(url: str) -> sa.URL:
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     return parsed
-
-
-def _options(url: sa.URL) -> dict[str, Any]:
-    if url.get_backend_name() != "postgresql":
-        return {}
-    asked: dict[str, Any] = {"connect_timeout": CONNECT_S_MAX, "tcp_user_timeout": UNACKED_MS_MAX}
-    return {"connect_args": {name: value for name, value in asked.items() if name not in url.query}}
-
-
-def _set_up_sqlite(connection: Any, record: Any) -> None:
-    """A commit is on disk when it returns; readers don't wait for writers."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
-    cursor.close()
-
-
-def _set_up_postgresql(connection: Any, record: Any) -> None:
-    """A transaction of an agent that is gone must not keep its row locked for hours, as TCP would by default."""
-    cursor = connection.cursor()
-    cursor.execute("SET idle_in_transaction_session_timeout = '30s'")
-    cursor.execute("SET lock_timeout = '30s'")
-    for name, value in (("idle", 15), ("interval", 5), ("count", 3)):
-        cursor.execute(f"SET tcp_keepalives_{name} = {value}")
-    cursor.close()
-    connection.commit()
-
-
-_SET_UP = {"sqlite": _set_up_sqlite, "postgresql": _set_up_postgresql}
 
 
 def _key(stream: str) -> str:

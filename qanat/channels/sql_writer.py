@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from qanat.errors import QanatError, RetryableError
+from qanat.channels.sql_connections import DiskFullError
+from qanat.errors import PermanentError, QanatError, RetryableError
 from qanat.rpc.backoff import backoff_s
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RETRY_S_MAX = 30.0  # a database that was away for minutes is found within half of one
+FULL_S_MAX = 1.0  # looking at a full disk costs nothing, and meanwhile destinations make room
 CLOSE_S_MAX = (
     10.0  # a stopping agent waits so long for the last transaction; what isn't accepted is read again
 )
@@ -26,7 +28,8 @@ CLOSE_S_MAX = (
 class Writer:
     """Calls `take` for what to write, commits it, and calls `done` with what came of it; both are called with `changed` held.
 
-    `take` gives None when there is nothing to do yet, and how long to wait for it at most. `trouble`: why the last attempt
+    `take` gives None when there is nothing to do yet, and how long to wait for it at most. While the disk is full,
+    `relief` gives what can be done all the same, and `relieved` is called with what came of it. `trouble`: why the last attempt
     failed, None while all is well; `failure`: why nothing will ever be written again."""
 
     def __init__(
@@ -35,6 +38,8 @@ class Writer:
         changed: threading.Condition,
         take: Callable[[bool], Group | float | None],
         done: Callable[[Group, State | Dropped], None],
+        relief: Callable[[Group], Group | None],
+        relieved: Callable[[Group, Group, State | Dropped], bool],
     ) -> None:
         self.trouble: str | None = None
         self.failure: QanatError | None = None
@@ -42,6 +47,8 @@ class Writer:
         self._changed = changed
         self._take = take
         self._done = done
+        self._relief = relief
+        self._relieved = relieved
         self._closing = False
         # A daemon, so that a server that never answers can't keep a process alive; `close` waits for it.
         self._thread = threading.Thread(target=self._run, name="qanat-channel-sql", daemon=True)
@@ -94,9 +101,15 @@ class Writer:
         while True:
             try:
                 result = self._database.commit(group)
+            except DiskFullError as error:
+                attempt += 1
+                if not self._relieve(group) and not self._wait(attempt, error, FULL_S_MAX):
+                    self._relieve(group)
+                    return None
+                continue
             except RetryableError as error:
                 attempt += 1
-                if not self._wait(attempt, error):
+                if not self._wait(attempt, error, RETRY_S_MAX):
                     return None
                 continue
             if attempt:
@@ -104,11 +117,26 @@ class Writer:
             self.trouble = None
             return result
 
-    def _wait(self, attempt: int, error: RetryableError) -> bool:
+    def _relieve(self, group: Group) -> bool:
+        """Instead of `group`, which finds no room: what only deletes. Whether there is more room then."""
+        with self._changed:
+            relief = self._relief(group)
+        if relief is None:
+            return False
+        try:
+            result = self._database.commit(relief)
+        except (RetryableError, PermanentError):
+            return False
+        with self._changed:
+            is_room = self._relieved(group, relief, result)
+            self._changed.notify_all()
+        return is_room
+
+    def _wait(self, attempt: int, error: RetryableError, pause_s_max: float) -> bool:
         """False when closing: whoever wrote what is not accepted has it still."""
         if attempt == 1:
             log.warning("channel_waits_for_database", error=str(error))
-        deadline_s = time.monotonic() + backoff_s(attempt, RETRY_S_MAX)
+        deadline_s = time.monotonic() + backoff_s(attempt, pause_s_max)
         with self._changed:
             self.trouble = str(error)
             self._changed.notify_all()

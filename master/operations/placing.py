@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from master import planning
 from master.cache import Snapshot
 from master.desk import Desk
@@ -18,7 +20,7 @@ async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.Mappin
 
     def plan(snapshot: Snapshot) -> list[Op]:
         unknown = [name for name in request.logical if not _is_configured(snapshot, name)]
-        if unknown:
+        if unknown and not request.ahead:
             raise OperationError(
                 Kind.NOT_FOUND,
                 f"there is no logical node {', '.join(unknown)}; configure it first, with `qanat apply` or `qanat config`",
@@ -33,7 +35,12 @@ async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.Mappin
 async def unmap(desk: Desk, request: calls.Unmap, author: str) -> calls.MappingsReply:
     """Take back what was placed by hand."""
 
+    if bool(request.physical) == request.all:
+        raise OperationError(Kind.USAGE, "name a physical node, or say all; not both, and not neither")
+
     def plan(snapshot: Snapshot) -> list[Op]:
+        if request.all:
+            return planning.mapping_ops(snapshot, _without(snapshot, request.logical))
         placed = set(snapshot.mapping.get(request.physical, ()))
         unknown = sorted(set(request.logical) - placed)
         if unknown or not placed:
@@ -78,6 +85,12 @@ async def limit(desk: Desk, request: calls.Limit, author: str) -> calls.LimitsRe
 
 async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluster_calls.Purged:
     """Forget physical nodes that are gone."""
+    if bool(request.names) == request.all:
+        raise OperationError(Kind.USAGE, "name physical nodes, or say all; not both, and not neither")
+    if request.all:
+        request = cluster_calls.Purge(names=await _gone(desk))
+        if not request.names:
+            return cluster_calls.Purged(nodes=[])
     answers = await desk.peers.status(wire.StatusRequest(names=request.names))
     attached = sorted(
         {each.name for reply in answers.replies.values() for each in reply.nodes} & set(request.names)
@@ -101,6 +114,25 @@ async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluste
     await desk.writer.write(plan)
     await desk.known.forget(request.names)
     return cluster_calls.Purged(nodes=sorted(set(request.names)))
+
+
+async def _gone(desk: Desk) -> list[str]:
+    """The known physical nodes that no master has. Raises OperationError while a master does not say what it has."""
+    answers = await desk.peers.status(wire.StatusRequest(with_names=True))
+    if answers.silent:
+        raise OperationError(
+            Kind.UNAVAILABLE,
+            f"{', '.join(sorted(answers.silent))} did not answer, and may have nodes attached; try again later, or name nodes",
+        )
+    attached = {name for reply in answers.replies.values() for name in reply.attached_names}
+    return sorted((await desk.known.all()).keys() - attached)
+
+
+def _without(snapshot: Snapshot, logical: Sequence[str]) -> dict[str, list[str]]:
+    """Every mapping without these logical nodes; without all of them when none is named."""
+    if not logical:
+        return {physical: [] for physical in snapshot.mapping}
+    return planning.without_logical(snapshot, logical)
 
 
 def _is_configured(snapshot: Snapshot, name: str) -> bool:

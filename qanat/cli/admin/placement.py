@@ -11,6 +11,8 @@ from qanat.control.operations import configuration as ops
 
 EXIT_REFUSED = 1
 
+AHEAD = click.option("--ahead", is_flag=True, help="Also logical nodes that are not configured yet.")
+
 
 def _show(session: Session, reply: ops.MappingsReply) -> None:
     rows = [(physical, " ".join(logical)) for physical, logical in sorted(reply.mapping.items())]
@@ -20,28 +22,31 @@ def _show(session: Session, reply: ops.MappingsReply) -> None:
 @click.command(name="map")
 @click.argument("physical", metavar="PHYSICAL")
 @click.argument("logical", metavar="LOGICAL...", nargs=-1, required=True)
+@AHEAD
 @admin_options
-def map_nodes(session: Session, physical: str, logical: tuple[str, ...]) -> None:
+def map_nodes(session: Session, physical: str, logical: tuple[str, ...], ahead: bool) -> None:
     """Run logical nodes on a physical node, in addition to what selectors put there."""
-    _show(session, session.call("map", ops.Map(physical=physical, logical=list(logical))))
+    _show(session, session.call("map", ops.Map(physical=physical, logical=list(logical), ahead=ahead)))
 
 
 @click.command(name="spawn")
 @click.argument("physical", metavar="PHYSICAL")
 @click.argument("logical", metavar="LOGICAL...", nargs=-1, required=True)
+@AHEAD
 @admin_options
-def spawn(session: Session, physical: str, logical: tuple[str, ...]) -> None:
+def spawn(session: Session, physical: str, logical: tuple[str, ...], ahead: bool) -> None:
     """The same as `qanat map`, as Flume OG called it."""
-    _show(session, session.call("spawn", ops.Spawn(physical=physical, logical=list(logical))))
+    _show(session, session.call("spawn", ops.Spawn(physical=physical, logical=list(logical), ahead=ahead)))
 
 
 @click.command(name="unmap")
-@click.argument("physical", metavar="PHYSICAL")
+@click.argument("physical", metavar="[PHYSICAL]", default="")
 @click.argument("logical", metavar="[LOGICAL]...", nargs=-1)
+@click.option("--all", "everywhere", is_flag=True, help="What was mapped to any physical node.")
 @admin_options
-def unmap(session: Session, physical: str, logical: tuple[str, ...]) -> None:
+def unmap(session: Session, physical: str, logical: tuple[str, ...], everywhere: bool) -> None:
     """Take back what was mapped by hand: these logical nodes, or all of PHYSICAL's."""
-    _show(session, session.call("unmap", ops.Unmap(physical=physical, logical=list(logical))))
+    _show(session, session.call("unmap", ops.Unmap(physical=physical, logical=list(logical), all=everywhere)))
 
 
 @click.command(name="mappings")
@@ -52,13 +57,14 @@ def mappings(session: Session) -> None:
 
 
 @click.command(name="purge")
-@click.argument("names", metavar="PHYSICAL...", nargs=-1, required=True)
+@click.argument("names", metavar="[PHYSICAL]...", nargs=-1)
+@click.option("--all", "everywhere", is_flag=True, help="All that are attached to no master.")
 @YES
 @admin_options
-def purge(session: Session, names: tuple[str, ...], yes: bool) -> int | None:
+def purge(session: Session, names: tuple[str, ...], everywhere: bool, yes: bool) -> int | None:
     """Forget physical nodes that are gone for good, with what was mapped to them."""
-    if not agreed(f"Forget {', '.join(names)}?", yes=yes):
+    if not agreed(f"Forget {', '.join(names) or 'all nodes that are gone'}?", yes=yes):
         return EXIT_REFUSED
-    reply = session.call("purge", cluster.Purge(names=list(names)))
+    reply = session.call("purge", cluster.Purge(names=list(names), all=everywhere))
     session.show(reply, lambda: click.echo(f"forgotten: {', '.join(reply.nodes) or 'none'}"))
     return None

@@ -113,9 +113,10 @@ class Refreshed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Purge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Forget physical nodes that are gone, with their mapping."""
+    """Forget physical nodes that are gone, with their mapping. `all`: whichever are attached to no master, and none by name."""
 
-    names: Annotated[list[str], msgspec.Meta(min_length=1)]
+    names: list[str] = []
+    all: bool = False
 
 
 class Purged(msgspec.Struct, frozen=True, kw_only=True):

@@ -147,10 +147,11 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Map(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Place logical nodes on a physical node by hand."""
+    """Place logical nodes on a physical node by hand. `ahead`: also those that are not configured yet, as Flume OG did."""
 
     physical: str
     logical: Annotated[list[str], msgspec.Meta(min_length=1)]
+    ahead: bool = False
 
 
 class Spawn(Map, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,10 +159,11 @@ class Spawn(Map, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Unmap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Take back what was placed by hand; without names, all of it."""
+    """Take back what was placed by hand; without names, all of `physical`. `all`: from every physical node, named or not."""
 
-    physical: str
+    physical: str = ""
     logical: list[str] = []
+    all: bool = False
 
 
 class Mappings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

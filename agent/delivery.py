@@ -21,6 +21,7 @@ from agent.source_thread import SourceThread
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Context, Source, StreamEvent, StreamFinished, StreamFound
+from qanat.control.sampling import TapPoint
 from qanat.delivery import sender_messages as m
 from qanat.delivery.sender import Phase, SenderCore
 from qanat.errors import FencedError, RetryableError
@@ -59,6 +60,7 @@ class Delivery:
         context: Context,
         metrics: AgentMetrics,
         pace: Pace | None = None,
+        tap: TapPoint | None = None,
     ) -> None:
         self.core = core
         self.destination = ""
@@ -67,6 +69,7 @@ class Delivery:
         self._context = context
         self._metrics = metrics
         self._pace = pace
+        self._tap = tap or TapPoint()
         if pace is not None:
             pace.progress = lambda: Progress(core.acked_bytes + core.inflight_bytes, core.acked_bytes)
         self._thread = SourceThread(source, self._fail)
@@ -261,6 +264,8 @@ class Delivery:
         assert self._batch is not None
         assert self._connection is not None
         batch, data = self._batch
+        if (sample := self._tap.sample) is not None:
+            sample(batch)
         self._connection.send_batch(after_rewinds(data, rewinds))
         self._metrics.sent(batch.count, batch.payload_bytes)
 

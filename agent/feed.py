@@ -15,6 +15,7 @@ from agent.abreast import Pace, Progress
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Channel, Context, Cursor, Source, StreamFinished, StreamFound
+from qanat.control.sampling import TapPoint
 from qanat.errors import RetryableError
 from qanat.metrics import AgentMetrics
 from qanat.rpc.backoff import backoff_s
@@ -42,6 +43,7 @@ class Feed:
         context: Context,
         metrics: AgentMetrics,
         pace: Pace | None = None,
+        tap: TapPoint | None = None,
     ) -> None:
         self.channel = channel
         self.cursors = cursors
@@ -49,6 +51,7 @@ class Feed:
         self._context = context
         self._metrics = metrics
         self._pace = pace
+        self._tap = tap or TapPoint()
         if pace is not None:
             pace.progress = lambda: Progress(self._taken_bytes, self._taken_bytes)
         self._stopping = threading.Event()
@@ -112,6 +115,8 @@ class Feed:
         batch = self._source.read(limits.BATCH_BYTES_TARGET)
         if batch is not None:
             self._metrics.read(batch.count, batch.payload_bytes)
+            if (sample := self._tap.sample) is not None:
+                sample(batch)
         return batch
 
     def _offer(self, batch: Batch) -> None:

@@ -19,6 +19,7 @@ from qanat.check import installed_names
 from qanat.component import Level
 from qanat.control.measures import Measures
 from qanat.control.running import Running
+from qanat.control.sampling import TapPoints
 from qanat.delivery.sender import Phase
 from qanat.errors import ConfigError, RetryableError
 from qanat.flow.faults import Faults
@@ -48,6 +49,11 @@ class AgentProgram:
     def build(self, node: LogicalNode) -> Running:
         """Raises ConfigError."""
         return RunningNode(node, self._agent.build(node, self._instance), self._agent)
+
+    @property
+    def taps(self) -> TapPoints:
+        """See `qanat.control.running.Program`."""
+        return self._agent.taps
 
     def counters(self, logical: str) -> wire.Counters:
         """Of a fan-out: the events of its first destination, the lag of its slowest."""

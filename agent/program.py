@@ -6,7 +6,7 @@ import asyncio
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -20,6 +20,7 @@ from agent.losses import Losses
 from agent.plan import Destination, Line, lines, weakened
 from qanat import registry
 from qanat.component import Context, Cursor, Level, Source
+from qanat.control.sampling import TapPoints
 from qanat.delivery.sender import SenderCore
 from qanat.flow.bind import bind
 from qanat.flow.model import Call, LogicalNode
@@ -58,6 +59,7 @@ class Agent:
     state_dir: Path
     nodes: Sequence[LogicalNode]
     metrics: Metrics
+    taps: TapPoints = field(default_factory=TapPoints)
 
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and what was sent is acked. Raises ConfigError, FencedError."""
@@ -118,7 +120,8 @@ class Agent:
             self._delivery(each, replace(context, logical_node=each.label), sending, of_channel=True)
             for each in line.destinations
         ]
-        return Channelled(Feed(source, channel, cursors, context, metrics, pace), deliver, losses)
+        feed = Feed(source, channel, cursors, context, metrics, pace, self.taps.at(line.label))
+        return Channelled(feed, deliver, losses)
 
     def _delivery(
         self,
@@ -136,7 +139,8 @@ class Agent:
             ack_on_receipt=destination.level < Level.E2E,
         )
         metrics = self.metrics.agent(destination.label, of_channel=of_channel)
-        return lambda source: Delivery(core, source, context, metrics, pace)
+        tap = None if of_channel else self.taps.at(destination.label)
+        return lambda source: Delivery(core, source, context, metrics, pace, tap)
 
     def chain_of(self, destination: Destination) -> tuple[str, ...]:
         """`host:port` of each of its collectors."""

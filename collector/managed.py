@@ -18,6 +18,7 @@ from qanat.check import installed_names
 from qanat.control.managed import Managed
 from qanat.control.measures import Measures
 from qanat.control.running import Running
+from qanat.control.sampling import TapPoints
 from qanat.errors import ConfigError, RetryableError
 from qanat.flow.faults import Faults
 from qanat.flow.model import LogicalNode
@@ -100,6 +101,11 @@ class CollectorProgram:
         is_auto = node.source.name == AUTO_SOURCE
         address = self._ports.address(node.name) if is_auto else ""
         return RunningNode(node, self._collector.build(node, address), self._advertised, self.nodes)
+
+    @property
+    def taps(self) -> TapPoints:
+        """See `qanat.control.running.Program`."""
+        return self._collector.taps
 
     def counters(self, logical: str) -> wire.Counters:
         """Lag: what was received and is not stored."""

@@ -14,6 +14,7 @@ from collector.sink_worker import SinkWorker
 from collector.steps import StepPerformer
 from qanat.batch import Batch
 from qanat.component import Context, Sink
+from qanat.control.sampling import TapPoint
 from qanat.coordination.store import Conflict, Store
 from qanat.delivery import receiver_messages as m
 from qanat.delivery.receiver import ReceiverCore
@@ -60,11 +61,13 @@ class Pipeline:
         *,
         address: str,
         window_bytes: int,
+        tap: TapPoint | None = None,
     ) -> None:
         self._core = core
         self._context = context
         self._metrics = metrics
         self._window_bytes = window_bytes
+        self._tap = tap or TapPoint()
         self._batch: Batch | None = None
         self._open = Amount()  # appended and not committed
         self._cut = Amount()  # of that, covered by the last prepare
@@ -126,6 +129,8 @@ class Pipeline:
             case m.Append():
                 assert self._batch is not None
                 self._worker.append(self._batch)
+                if (sample := self._tap.sample) is not None:
+                    sample(self._batch)
                 self._metrics.received(self._batch.count, self._batch.payload_bytes)
                 self._open = self._open + Amount(self._batch.count, self._batch.payload_bytes, 1)
             case m.Perform():

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from collector.pipeline import Pipeline
 from collector.presence import Presence, watch_store
 from qanat import limits, registry
 from qanat.component import Context, Sink
+from qanat.control.sampling import TapPoints
 from qanat.coordination.store import Store
 from qanat.delivery.receiver import ReceiverCore
 from qanat.flow.bind import bind
@@ -34,7 +35,7 @@ COMMIT_S = 0.2
 
 # Received bytes that start a commit earlier, so that a fast stream never waits for the interval with its window full:
 # a quarter of the window can be in the disk's hands while the rest is on its way.
-COMMIT_BYTES = 16 * limits.MIB
+COMMIT_BYTES = 32 * limits.MIB
 
 # Payload a sender may have sent and not seen acked. Neither end holds it in memory (the file is the log, the page cache
 # the buffer), so it only has to cover a commit at full speed: 64 MiB are 200 ms at 300 MB/s.
@@ -67,6 +68,7 @@ class Collector:
     store: Store
     metrics: Metrics
     settings: Settings
+    taps: TapPoints = field(default_factory=TapPoints)
 
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and what was received is committed. Raises ConfigError."""
@@ -147,6 +149,7 @@ class Collector:
             self.metrics.collector(node.name),
             address=address or source.address(),
             window_bytes=self.settings.window_bytes,
+            tap=self.taps.at(node.name),
         )
 
     def build_sink(self, node: LogicalNode) -> Sink:

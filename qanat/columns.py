@@ -75,6 +75,12 @@ def join_bodies(columns: pa.RecordBatch) -> pa.Buffer:
     return pc.binary_join(one_list, LINE_END)[0].as_buffer()
 
 
+def find_bodies(columns: pa.RecordBatch, contains: bytes, count_max: int) -> list[int]:
+    """The numbers of the first `count_max` rows whose body has these bytes in it."""
+    found = pc.match_substring(columns.column(BODY), pattern=contains)
+    return pc.indices_nonzero(found).slice(0, count_max).to_pylist()  # type: ignore[no-any-return]
+
+
 def concat(batches: Sequence[Batch]) -> Batch:
     """One batch of consecutive batches of a stream with equal attributes; COLUMNS when any of them is.
 
@@ -119,6 +125,16 @@ def slice_positions(batch: Batch, start: int, end: int) -> Batch:
     first, last = (pc.sum(pc.less(positions, pa.scalar(at, pa.uint64()))).as_py() or 0 for at in (start, end))
     part = batch.payload.slice(first, last - first)
     return replace(batch, start=start, end=end, count=part.num_rows, payload=part)
+
+
+def kept(batch: Batch, mask: pa.Array) -> Batch:
+    """The events of a COLUMNS batch for which `mask` is true (null: not); the batch covers the positions that it covered.
+
+    Without a copy when that is all of them."""
+    count = pc.sum(mask).as_py() or 0
+    if count == batch.count:
+        return batch
+    return replace(batch, count=count, payload=batch.payload.filter(mask))
 
 
 def encode(columns: pa.RecordBatch) -> bytes:

@@ -32,6 +32,9 @@ NEXT_S_MAX = 0.5
 ROUND_S_MAX = 10.0
 
 
+# Samples of a tap that were not written yet: a master that takes no more than that is slow, and gets fewer of them.
+OUTBOX_MESSAGES_MAX = 10
+
 # What changes within so short a time is one report.
 TOGETHER_S = 0.02
 
@@ -53,12 +56,15 @@ class Attachment:
         unanswered: Callable[[], None],
     ) -> None:
         self.master = ""  # the id of the one that it is attached to
+        self.session = 0  # another one with every master that is attached to; 0: attached to none
+        self._sessions = 0
         self._given = list(dict.fromkeys(masters))
         self._queue = random.sample(self._given, len(self._given))
         self._known: list[str] = []  # as masters say
         self._register, self._report = register, report
         self._handle, self._unanswered = handle, unanswered
         self._news = asyncio.Event()
+        self._is_due = False  # a report
         self._outbox: list[wire.FromNode] = []
         self._report_s = 5.0  # until a master says how often
         self._heard_s = 0.0
@@ -66,10 +72,16 @@ class Attachment:
 
     def report_soon(self) -> None:
         """Something has changed."""
+        self._is_due = True
         self._news.set()
 
+    @property
+    def has_room(self) -> bool:
+        """The master takes what it is told."""
+        return len(self._outbox) < OUTBOX_MESSAGES_MAX
+
     def say(self, message: wire.FromNode) -> None:
-        """Send it, if a master listens."""
+        """Send it, if a master listens. Ask for `has_room` before whatever comes again and again."""
         if self.master:
             self._outbox.append(message)
             self._news.set()
@@ -79,7 +91,7 @@ class Attachment:
         while True:
             address = self._next()
             why = await self._attach(address)
-            was_attached, self.master = self.master, ""
+            was_attached, self.master, self.session = self.master, "", 0
             if was_attached:
                 log.warning("master_lost", master=was_attached, address=address, reason=why)
                 self._failures = 0
@@ -161,10 +173,12 @@ class Attachment:
 
     def _registered(self, registered: wire.Registered) -> None:
         self.master = registered.master_id
+        self._sessions += 1
+        self.session = self._sessions
         self._known = list(registered.masters)
         self._queue = []
         self._report_s = registered.report_s or self._report_s
-        self._news.set()  # from now on at this interval
+        self.report_soon()  # and from now on at this interval
         log.info("master_attached", master=self.master)
 
     def _first(self, masters: Iterable[str]) -> None:
@@ -177,18 +191,22 @@ class Attachment:
         raise _OverError(f"it refused this node: {refused.why}")
 
     async def _write(self, call: grpc.aio.StreamStreamCall[wire.FromNode, wire.ToNode]) -> None:
+        loop = asyncio.get_running_loop()
+        reported_s = loop.time()
         while True:
             try:
-                async with asyncio.timeout(self._report_s):
+                async with asyncio.timeout_at(reported_s + self._report_s):
                     await self._news.wait()
             except TimeoutError:
-                pass
+                self._is_due = True
             await asyncio.sleep(TOGETHER_S)
             self._news.clear()
-            for message in self._outbox:
-                await call.write(message)
-            self._outbox.clear()
-            await call.write(wire.FromNode(report=self._report()))
+            while self._outbox:
+                await call.write(self._outbox.pop(0))
+            if self._is_due:
+                self._is_due = False
+                reported_s = loop.time()
+                await call.write(wire.FromNode(report=self._report()))
 
     async def _listen(self) -> None:
         """Until nothing was heard for too long."""

@@ -16,6 +16,7 @@ from qanat.control.attachment import PROTOCOL, Attachment
 from qanat.control.last_good import LastGood
 from qanat.control.physical import PhysicalNode
 from qanat.control.running import Program
+from qanat.control.tapping import Tapping
 from qanat.wire.v1 import control_pb2 as wire
 
 log = structlog.get_logger(__name__)
@@ -50,6 +51,7 @@ class Managed:
         self._attachment = Attachment(
             masters, self._registration, self._node.report, self._heard, self._unanswered
         )
+        self._tapping = Tapping(program.taps, self._node.core.slots.__contains__, self._attachment)
 
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and everything is drained. Raises FencedError when a later process has this name."""
@@ -64,6 +66,7 @@ class Managed:
                 stopping.cancel()
         finally:
             alone.cancel()
+            await self._tapping.close()
         log.info("node_stopped", name=self._name)
 
     async def _stop(self, stop: asyncio.Event) -> None:
@@ -88,9 +91,8 @@ class Managed:
             case "refresh":
                 self._node.handle(m.Refreshed(tuple(message.refresh.logical)))
             case "tap":
-                why = "this version of the node takes no samples"
-                self._attachment.say(
-                    wire.FromNode(tap=wire.TapEvents(tap_id=message.tap.tap_id, ended=True, why=why))
-                )
+                self._tapping.begin(message.tap)
+            case "stop_tap":
+                self._tapping.stop(message.stop_tap.tap_id)
             case _:  # limits: nothing here is limited yet; or from a later master
                 pass

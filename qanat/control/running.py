@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from qanat.check import check_nodes
+from qanat.control.sampling import TapPoints
 from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
 from qanat.wire.v1 import control_pb2 as wire
@@ -35,6 +36,10 @@ class Program(Protocol):
     """An agent or a collector."""
 
     role: ClassVar[str]
+
+    @property
+    def taps(self) -> TapPoints:
+        """Where samples of what passes its logical nodes can be taken."""
 
     def check(self, node: LogicalNode) -> None:
         """Whether it can run the node: all of it can be built, and nothing is opened. Raises ConfigError, OSError.

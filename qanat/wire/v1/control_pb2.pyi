@@ -260,16 +260,18 @@ class Limit(_message.Message):
     def __init__(self, events_s: _Optional[float] = ..., bytes_s: _Optional[float] = ...) -> None: ...
 
 class Tap(_message.Message):
-    __slots__ = ("tap_id", "logical", "events_max", "seconds")
+    __slots__ = ("tap_id", "logical", "events_max", "seconds", "contains")
     TAP_ID_FIELD_NUMBER: _ClassVar[int]
     LOGICAL_FIELD_NUMBER: _ClassVar[int]
     EVENTS_MAX_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CONTAINS_FIELD_NUMBER: _ClassVar[int]
     tap_id: str
     logical: str
     events_max: int
     seconds: float
-    def __init__(self, tap_id: _Optional[str] = ..., logical: _Optional[str] = ..., events_max: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+    contains: bytes
+    def __init__(self, tap_id: _Optional[str] = ..., logical: _Optional[str] = ..., events_max: _Optional[int] = ..., seconds: _Optional[float] = ..., contains: _Optional[bytes] = ...) -> None: ...
 
 class StopTap(_message.Message):
     __slots__ = ("tap_id",)

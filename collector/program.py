@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 COMMIT_S = 0.2
 
 # Received bytes that start a commit earlier, so that a fast stream never waits for the interval with its window full:
-# a quarter of the window can be in the disk's hands while the rest is on its way.
+# half of the window can be in the disk's hands while the rest is on its way. Half as much would double what an ensemble
+# of servers has to do, for nothing.
 COMMIT_BYTES = 32 * limits.MIB
 
 # Payload a sender may have sent and not seen acked. Neither end holds it in memory (the file is the log, the page cache

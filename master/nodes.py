@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import structlog
 
 from master.outbox import Outbox
+from master.tapping import TapQueue
 from qanat.control.assignment import Assignment
 from qanat.control.translation import Cluster, Physical
 from qanat.wire.v1 import control_pb2 as wire
@@ -26,9 +27,6 @@ SILENT_REPORTS_MAX = 3
 # Nodes between two breaths of a pass over all: 50 translations take some 5 ms.
 SLICE = 50
 
-# Samples that wait for whoever asked for them; what comes above is dropped and counted.
-TAP_MESSAGES_MAX = 100
-
 
 class AttachedNode:
     """One physical node, for as long as its stream stands."""
@@ -40,7 +38,7 @@ class AttachedNode:
         self.report = register.report
         self.assignment: Assignment | None = None
         self.outbox = Outbox()
-        self.taps: dict[str, asyncio.Queue[wire.TapEvents]] = {}
+        self.taps: dict[str, TapQueue] = {}
         self.attached_at_s = self.heard_at_s = self.said_at_s = time.monotonic()
 
     @property
@@ -67,8 +65,8 @@ class AttachedNode:
         queue = self.taps.get(events.tap_id)
         if queue is None:
             self.outbox.put(wire.ToNode(stop_tap=wire.StopTap(tap_id=events.tap_id)))
-        elif not queue.full():
-            queue.put_nowait(events)
+        else:
+            queue.put(events)
 
     def status(self) -> wire.NodeStatus:
         """As other masters are told."""
@@ -142,6 +140,9 @@ class Nodes:
     def detach(self, node: AttachedNode) -> None:
         """Its stream has ended."""
         node.outbox.close()
+        for tap_id, queue in node.taps.items():
+            why = f"{node.physical.name} is not attached to this master any more"
+            queue.put(wire.TapEvents(tap_id=tap_id, ended=True, why=why))
         if self._nodes.get(node.physical.name) is node:
             del self._nodes[node.physical.name]
             if not self._nodes:

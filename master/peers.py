@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
 
-from master.nodes import TAP_MESSAGES_MAX, AttachedNode, Nodes
+from master.nodes import AttachedNode, Nodes
+from master.tapping import TapQueue
 from qanat.control import paths
 from qanat.control.documents import MasterNode, decode
 from qanat.coordination.store import Store
@@ -103,21 +105,28 @@ class PeersService:
         if node is None:
             yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why=f"{request.name} is not attached")
             return
-        queue: asyncio.Queue[wire.TapEvents] = asyncio.Queue(TAP_MESSAGES_MAX)
-        node.taps[request.tap.tap_id] = queue
+        tap_id = request.tap.tap_id
+        queue = node.taps[tap_id] = TapQueue()
+        until_s = time.monotonic() + request.tap.seconds + ANSWER_S_MAX
+        ended = False
         try:
             node.outbox.put(wire.ToNode(tap=request.tap))
-            async with asyncio.timeout(request.tap.seconds + ANSWER_S_MAX):
-                while True:
-                    events = await queue.get()
-                    yield events
-                    if events.ended:
-                        return
-        except TimeoutError:
-            yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why="the time is over")
+            while not ended:
+                events = await _within(queue, until_s - time.monotonic(), tap_id)
+                ended = events.ended
+                yield events
         finally:
-            del node.taps[request.tap.tap_id]
-            node.outbox.put(wire.ToNode(stop_tap=wire.StopTap(tap_id=request.tap.tap_id)))
+            del node.taps[tap_id]
+            if not ended:
+                node.outbox.put(wire.ToNode(stop_tap=wire.StopTap(tap_id=tap_id)))
+
+
+async def _within(queue: TapQueue, seconds: float, tap_id: str) -> wire.TapEvents:
+    """The next sample; an end that the node did not say itself, when it takes too long."""
+    try:
+        return await asyncio.wait_for(queue.get(), max(0.0, seconds))
+    except TimeoutError:
+        return wire.TapEvents(tap_id=tap_id, ended=True, why="the time is over")
 
 
 def _is_asked_for(node: AttachedNode, request: wire.StatusRequest, names: frozenset[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from master.desk import Desk
-from master.operations import cluster, configuration, placing, streams
+from master.operations import cluster, configuration, placing, streams, tapping
 from qanat.control.operations import OPERATIONS
 
 Call = Callable[[Desk, Any, str], Awaitable[msgspec.Struct]]
@@ -38,6 +38,6 @@ CALLS: dict[str, Call] = {
     "refresh": cluster.refresh,
     "version": cluster.version,
 }
-STREAMS: dict[str, Stream] = {"wait": streams.wait, "top": streams.top, "tap": streams.tap}
+STREAMS: dict[str, Stream] = {"wait": streams.wait, "top": streams.top, "tap": tapping.tap}
 
 assert CALLS.keys() | STREAMS.keys() == OPERATIONS.keys()

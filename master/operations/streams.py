@@ -1,10 +1,8 @@
-"""Operations that go on for a while: waiting, watching rates, sampling events."""
+"""Operations that go on for a while: waiting, watching rates."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import secrets
 import time
 from collections.abc import AsyncGenerator
 
@@ -13,7 +11,6 @@ from master.operations.cluster import silent_masters, status
 from master.peers import Answers
 from master.status import merged, physical_row
 from qanat.control.operations import cluster as calls
-from qanat.control.operations.errors import Kind, OperationError
 from qanat.wire.v1 import control_pb2 as wire
 
 # How often masters are asked while somebody waits: they answer only with the nodes that are not settled.
@@ -21,9 +18,6 @@ LOOK_S = 0.25
 
 # Nodes that are named while they are waited for.
 PENDING_MAX = 20
-
-# Physical nodes that one tap samples at a time: more is more than anybody reads.
-TAPPED_MAX = 20
 
 
 async def wait(desk: Desk, request: calls.Wait, author: str) -> AsyncGenerator[calls.Waiting, None]:
@@ -114,68 +108,3 @@ async def top(desk: Desk, request: calls.Top, author: str) -> AsyncGenerator[cal
             bytes_s=sum(each.bytes_s for row in attached for each in row.logical),
         )
         await asyncio.sleep(request.interval_s)
-
-
-async def tap(desk: Desk, request: calls.Tap, author: str) -> AsyncGenerator[calls.Tapped, None]:
-    """A sample of the events that pass a logical node, wherever it runs."""
-    answers = await desk.peers.status(wire.StatusRequest(names=[request.logical]))
-    running = {
-        name: master
-        for name, (master, node) in sorted(merged(answers.replies).items())
-        if any(each.logical == request.logical for each in node.wanted) and request.physical in ("", name)
-    }
-    if not running:
-        where = f" on {request.physical}" if request.physical else ""
-        raise OperationError(Kind.NOT_FOUND, f"no attached node runs {request.logical}{where}")
-    queue: asyncio.Queue[tuple[str, wire.TapEvents]] = asyncio.Queue(TAPPED_MAX)
-    tapping = [
-        asyncio.create_task(_sample(desk, request, master, name, queue))
-        for name, master in list(running.items())[:TAPPED_MAX]
-    ]
-    left, open_taps = request.events_max, len(tapping)
-    try:
-        while left > 0 and open_taps > 0:
-            name, events = await queue.get()
-            open_taps -= events.ended
-            shown = [_shown(name, event) for event in events.events[:left]]
-            left -= len(shown)
-            notes = [f"{name}: {events.why}"] if events.why else []
-            yield calls.Tapped(events=shown, dropped=events.dropped, notes=notes)
-    finally:
-        for task in tapping:
-            task.cancel()
-        await asyncio.gather(*tapping, return_exceptions=True)
-
-
-async def _sample(
-    desk: Desk,
-    request: calls.Tap,
-    master: str,
-    name: str,
-    queue: asyncio.Queue[tuple[str, wire.TapEvents]],
-) -> None:
-    asked = wire.Tap(
-        tap_id=secrets.token_hex(8),
-        logical=request.logical,
-        events_max=request.events_max,
-        seconds=request.seconds,
-    )
-    ended = wire.TapEvents(ended=True)
-    async with contextlib.aclosing(desk.peers.tap(master, wire.TapRequest(name=name, tap=asked))) as samples:
-        async for events in samples:
-            await queue.put((name, events))
-            if events.ended:
-                return
-    await queue.put((name, ended))
-
-
-def _shown(physical: str, event: wire.TapEvent) -> calls.TapEvent:
-    return calls.TapEvent(
-        physical=physical,
-        body=event.body.decode("utf-8", "replace"),
-        body_bytes=event.body_bytes,
-        timestamp_ns=event.timestamp_ns,
-        stream=event.stream,
-        position=event.position,
-        attributes=dict(event.attributes),
-    )

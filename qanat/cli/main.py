@@ -44,6 +44,7 @@ _ADMIN = {
     "status": ("status:status", "Show what runs on every node."),
     "wait": ("waiting:wait", "Wait until nodes are applied, active or done."),
     "top": ("status:top", "Show the rates of logical nodes, again and again."),
+    "tap": ("tap:tap", "Show a live sample of the events that pass."),
     "nodes": ("status:nodes", "List the physical nodes."),
     "masters": ("status:masters", "List the masters."),
     "get": ("configuration:get", "Show how logical nodes are configured."),

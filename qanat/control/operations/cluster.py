@@ -177,18 +177,22 @@ class TopReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sample of the events that pass a logical node, on `physical` or wherever it runs. Delivery does not notice."""
+    """A live sample of the events that pass a logical node, or all those of a flow. Delivery does not notice.
+
+    `logical`: a logical node, or a flow. `physical`: only there. `contains`: only events with this text in their body."""
 
     logical: str
     physical: str = ""
+    contains: str = ""
     events_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
     seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
 
 
 class TapEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event; `body` is cut to what was sampled of it, as UTF-8 with replacements."""
+    """An event that passed `logical` on `physical`. `body`: its first 4 KiB of `body_bytes`, as UTF-8 with replacements."""
 
     physical: str
+    logical: str
     body: str
     body_bytes: int
     timestamp_ns: int
@@ -198,7 +202,7 @@ class TapEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tapped(msgspec.Struct, frozen=True, kw_only=True):
-    """`dropped`: passed meanwhile, and were not sampled."""
+    """`dropped`: passed meanwhile, and were not sampled. The first says in `notes` what is sampled."""
 
     events: list[TapEvent]
     dropped: int = 0

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from qanat.cli.check import check_collector
+from qanat.cli.duration import DurationParam
 from qanat.cli.program import (
-    DurationParam,
     chosen,
     flow_or_masters,
     metrics_address,

@@ -23,7 +23,6 @@ from qanat.flow import tiers
 from qanat.flow.flume import translate_flow
 from qanat.flow.model import Flow, LogicalNode
 from qanat.flow.parser import parse
-from qanat.flow.units import DURATION_NS, parse_number
 from qanat.memory import in_child, keep_buffers
 from qanat.rpc.address import MASTER_PORT, host_port
 
@@ -34,23 +33,6 @@ LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 SAME_SIGNAL_S = 1.0
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class DurationParam(click.ParamType[float]):
-    """A duration as flows write it (`200ms`); gives seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            parsed = parse_number(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if not isinstance(parsed, tuple) or parsed[1] not in DURATION_NS:
-            self.fail(f"{value!r} is not a duration; write for example 200ms, 5s or 1m", param, ctx)
-        return float(parsed[0]) * DURATION_NS[parsed[1]] / 1e9
 
 
 def program_options(command: F) -> F:

@@ -9,8 +9,9 @@ import click
 import structlog
 
 from qanat.cli.check import check_tiers
+from qanat.cli.duration import DurationParam
 from qanat.cli.ports import free_ports
-from qanat.cli.program import DurationParam, private_directory, read_tiers, run_until_signal
+from qanat.cli.program import private_directory, read_tiers, run_until_signal
 from qanat.cli.supervisor import Program, run_until_stopped
 from qanat.errors import ConfigError
 from qanat.flow.local import localise

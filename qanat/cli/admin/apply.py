@@ -10,7 +10,7 @@ import click
 from qanat.cli.admin.command import Session, admin_options
 from qanat.cli.admin.plans import changes, print_plan, summary
 from qanat.cli.admin.waiting import wait_for
-from qanat.cli.program import DurationParam
+from qanat.cli.duration import DurationParam
 from qanat.control.operations import configuration as ops
 from qanat.errors import ConfigError
 

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from qanat.cli.admin.command import Session, admin_options
-from qanat.cli.program import DurationParam
+from qanat.cli.duration import DurationParam
 from qanat.control.operations import cluster as ops
 
 

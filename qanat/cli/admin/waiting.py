@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from qanat.cli.admin.command import Session, admin_options
-from qanat.cli.program import DurationParam
+from qanat.cli.duration import DurationParam
 from qanat.control.operations import cluster as ops
 from qanat.errors import NotConnectedError
 

@@ -26,15 +26,28 @@ CALL_S_MAX = 60.0
 
 
 class MasterClient:
-    """A context manager. *Blocking*: every method. `author`: who is named in the history.
+    """A context manager. *Blocking*: every method. `author`: who is named in the history; `first`: of the masters, asked before
+    the others; `connect_s` to one master and `call_s` at most.
 
     A master that can't be reached is passed over; one that was asked and did not answer is not, since the change may have been
     made: OutcomeUnknownError."""
 
-    def __init__(self, masters: Sequence[str], author: str) -> None:
+    def __init__(
+        self,
+        masters: Sequence[str],
+        author: str,
+        *,
+        first: str = "",
+        connect_s: float = CONNECT_S_MAX,
+        call_s: float = CALL_S_MAX,
+    ) -> None:
         self.master = ""  # the address of the one that answers
         self.is_stale = False  # what it said last may be old: the store does not answer it
-        self._masters = random.sample(list(masters), len(masters))
+        shuffled = random.sample(list(masters), len(masters))
+        self._masters = sorted(
+            shuffled, key=lambda address: address != first
+        )  # a stable sort: the rest stays shuffled
+        self._connect_s, self._call_s = connect_s, call_s
         self._author = author
         self._channel: grpc.Channel | None = None
 
@@ -55,7 +68,7 @@ class MasterClient:
             response_deserializer=wire.CallReply.FromString,
         )
         try:
-            reply = call(self._request(method, request), timeout=CALL_S_MAX)
+            reply = call(self._request(method, request), timeout=self._call_s)
         except grpc.RpcError as error:
             raise self._broken(method, error) from error
         return self._result(method, reply)
@@ -81,7 +94,7 @@ class MasterClient:
         for address in self._masters:
             channel = grpc.insecure_channel(address, options=control_options())
             try:
-                _wait_until_ready(channel)
+                _wait_until_ready(channel, self._connect_s)
             except TimeoutError:
                 channel.close()
                 continue
@@ -115,9 +128,9 @@ class MasterClient:
         )
 
 
-def _wait_until_ready(channel: grpc.Channel) -> None:
+def _wait_until_ready(channel: grpc.Channel, seconds_max: float) -> None:
     """Raises TimeoutError; early when nobody listens there."""
-    deadline_s = time.monotonic() + CONNECT_S_MAX
+    deadline_s = time.monotonic() + seconds_max
     states: list[grpc.ChannelConnectivity] = []
     channel.subscribe(states.append, try_to_connect=True)
     try:

@@ -137,19 +137,29 @@ def save(session: Session, flow_file: Path | None, flow: str | None) -> None:
     if session.form == "json":
         session.show(reply, lambda: None)
         return
-    text = reply.text + "".join(
-        f"{MAPPED}{json.dumps([physical, *logical])}\n" for physical, logical in sorted(reply.mapping.items())
-    )
+    text = saved_text(reply)
     if flow_file is None:
         click.echo(text, nl=False)
-        return
+    else:
+        write_flow(flow_file, text)
+
+
+MAPPED = "# mapped: "
+
+
+def saved_text(reply: ops.Saved) -> str:
+    """A flow file, with what was placed by hand in comments."""
+    return reply.text + "".join(
+        f"{MAPPED}{json.dumps([physical, *logical])}\n" for physical, logical in sorted(reply.mapping.items())
+    )
+
+
+def write_flow(flow_file: Path, text: str) -> None:
+    """Raises ConfigError."""
     try:
         flow_file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{flow_file} can't be written: {error}") from error
-
-
-MAPPED = "# mapped: "
 
 
 @click.command(name="load")
@@ -160,7 +170,7 @@ MAPPED = "# mapped: "
 def load(session: Session, flow_file: Path, dry_run: bool, yes: bool) -> int | None:
     """Configure what `qanat save` wrote, mappings included. Nothing is deleted."""
     text, name = read_flow(flow_file)
-    mapping = _mapping(text, name)
+    mapping = read_mapping(text, name)
     plan = session.call("load", ops.Load(text=text, mapping=mapping, dry_run=True))
     if not dry_run:
         if session.form != "json":
@@ -174,7 +184,8 @@ def load(session: Session, flow_file: Path, dry_run: bool, yes: bool) -> int | N
     return None
 
 
-def _mapping(text: str, name: str) -> dict[str, list[str]]:
+def read_mapping(text: str, name: str) -> dict[str, list[str]]:
+    """What `saved_text` wrote, of a text that faults call `name`. Raises ConfigError."""
     found: dict[str, list[str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.startswith(MAPPED):

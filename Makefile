@@ -9,10 +9,10 @@ PYTEST := $(PY) -m pytest
 CHAOS_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto docs lint types servers test long quick demo bench chaos clean
+.PHONY: help install proto docs lint types servers test long quick demo demo-zookeeper bench chaos clean
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
 install: $(VENV)/.installed ## a virtual environment in .venv with everything in it
 
@@ -54,8 +54,12 @@ long: install servers ## the tests that `make test` leaves out: the same on an e
 quick: install ## the tests that take seconds
 	$(PYTEST) -q tests/unit tests/contract tests/tidy
 
-demo: install ## a small cluster on this machine, with failures and a ledger
+demo: install ## a small cluster on this machine: configured, changed, broken, and a ledger
 	$(VENV)/bin/qanat demo
+
+demo-zookeeper: install ## the same with three ZooKeeper servers and three masters
+	@sh tests/servers.sh zookeeper
+	$(VENV)/bin/qanat demo --zookeeper
 
 bench: install servers ## speed and memory, latency, channels, ZooKeeper, failover
 	$(PY) bench/throughput.py

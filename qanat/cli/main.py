@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from qanat.errors import ConfigError, OutcomeUnknownError, QanatError, RetryableError
 
@@ -64,6 +65,11 @@ _ADMIN = {
     "load": ("configuration:load", "Configure what `qanat save` wrote."),
 }
 BUILT_IN |= {name: (f"qanat.cli.admin.{target}", line) for name, (target, line) in _ADMIN.items()}
+BUILT_IN["shell"] = ("qanat.cli.shell.command:command", "All of these, and Flume OG's commands, one after the other.")
+BUILT_IN["completion"] = ("qanat.cli.completion:command", "Print the script that makes a shell complete commands.")
+
+# What `qanat shell` has, too.
+ADMIN = tuple(_ADMIN)
 
 # Programs that ship with this distribution bring their command as an entry point, like anybody's.
 PROGRAMS = {
@@ -72,10 +78,13 @@ PROGRAMS = {
     "master": "Run a master: configure all nodes from one place.",
 }
 
+# Set by the script of `qanat completion`, as click has it: Tab was pressed.
+COMPLETION_VARIABLE = "_QANAT_COMPLETE"
+
 # Their output is for reading or for a pipe; what they do on the way is of no interest unless it goes wrong.
-_RESULT_COMMANDS = {"dump", "verify", "wal"}
+_RESULT_COMMANDS = {"demo", "dump", "verify", "wal"}
 # They log nothing, and are run for every file and every commit: they start without a log, in half the time.
-_SILENT_COMMANDS = {"check", "fmt", *_ADMIN}
+_SILENT_COMMANDS = {"check", "fmt", "shell", "completion", *_ADMIN}
 
 EPILOG = """\b
 Exit codes:
@@ -129,12 +138,20 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         targets = self._targets()
-        admin = [name for name in _ADMIN if name in targets]
+        admin = [name for name in (*_ADMIN, "shell") if name in targets]
         programs = [name for name in PROGRAMS if name in targets]
         others = sorted(targets.keys() - {*admin, *programs})
         for title, names in (("On this machine", others), ("Daemons", programs), ("Through a master", admin)):
             with formatter.section(title):
                 formatter.write_dl([(name, _short_help(name, targets[name])) for name in names])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Commands by their lines in the tables: Tab need not import them all."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        targets = self._targets()
+        names = [name for name in sorted(targets) if name.startswith(incomplete)]
+        return [CompletionItem(name, help=_short_help(name, targets[name])) for name in names]
 
     def _targets(self) -> dict[str, str]:
         from qanat import registry
@@ -209,6 +226,10 @@ def _stop_before_start(number: int, frame: object) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = Options()
+    if os.environ.get(COMPLETION_VARIABLE, "").endswith("_complete"):
+        from qanat.cli.completion import be_quiet
+
+        be_quiet()
     if arguments is None and _DAEMONS.intersection(sys.argv[1:]):
         signal.signal(signal.SIGTERM, _stop_before_start)
     # gRPC writes to stderr by itself, past every log format; what matters comes as an exception as well.

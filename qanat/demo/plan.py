@@ -1,4 +1,4 @@
-"""What the demo runs: its directory, its nodes, their flow files and ports."""
+"""What the demo runs: its directory, its programs, their ports and command lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 from qanat.cli.ports import free_ports
 from qanat.errors import ConfigError
 from qanat.flow.local import LOOPBACK
-from qanat.flow.strings import quote
 from qanat.limits import GIB
 
 AGENTS = ("a1", "a2")
 COLLECTORS = ("c1", "c2")
-NODES = ("busy", "logs")  # logical nodes: what the demo writes, and what this machine writes
+ADDED = "c3"  # a collector that comes later
+# The collectors' logical nodes: what stores the demo's own files, and what stores the logs of this machine.
+BUSY_SINK, LOGS_SINK = "coll", "keep"
 
 LINE_BYTES = 110  # a short access log line
 RATE_EVENTS_S = (
@@ -25,18 +26,28 @@ RATE_EVENTS_S = (
 )
 ROTATE_S = 6.0  # often enough that some rotation meets every failure, seldom enough to read the names
 
-# Input and output of a full run together are 350 MB; a run that fills somebody's disk is no demonstration.
+# Input and output of a full run together are 400 MB; a run that fills somebody's disk is no demonstration.
 DISK_BYTES_MIN = 1 * GIB
+
+TITLES = {"m": "master", "c": "collector", "a": "agent"}
+
+
+def title(name: str) -> str:
+    """`collector c1`."""
+    return f"{TITLES[name[0]]} {name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where everything is. `logs` are the real files that each agent tails."""
+    """Where everything is. `logs` are the real files that each agent tails, `rpc` where a program listens, `http` where it
+    shows its metrics."""
 
     root: Path
     logs: dict[str, Sequence[Path]]
-    ports: dict[tuple[str, str], int]  # (collector, logical node)
-    metrics: dict[str, int]
+    masters: tuple[str, ...]
+    rpc: dict[str, int]
+    http: dict[str, int]
+    store_url: str
 
     @property
     def written(self) -> Path:
@@ -47,79 +58,88 @@ class Plan:
         return self.root / "stored"
 
     @property
-    def store_url(self) -> str:
-        return f"embedded:{self.root / 'state' / 'store.db'}"
+    def programs(self) -> tuple[str, ...]:
+        """In the order in which they are started; the reverse is a good one to stop them."""
+        return (*self.masters, *COLLECTORS, ADDED, *AGENTS)
+
+    @property
+    def master_addresses(self) -> str:
+        """As --master and QANAT_MASTER say it."""
+        return ",".join(f"{LOOPBACK}:{self.rpc[name]}" for name in self.masters)
+
+    @property
+    def senders(self) -> dict[str, str]:
+        """By agent: the name under which collectors know its busy file."""
+        return {agent: f"{agent}/web{agent[1:]}" for agent in AGENTS}
+
+    @property
+    def log_senders(self) -> list[str]:
+        """The same, for logs of this machine."""
+        return [f"{agent}/logs{agent[1:]}" for agent in AGENTS if self.logs[agent]]
 
     def busy(self, agent: str) -> Path:
         """The busy file that `agent` tails."""
         return self.written / f"busy-{agent[1:]}.log"
 
+    def flow(self, name: str) -> Path:
+        """A file for `qanat apply`."""
+        return self.root / f"{name}.flow"
+
     def log(self, program: str) -> Path:
         return self.root / "logs" / f"{program}.txt"
 
-    def nodes(self, agent: str) -> tuple[str, ...]:
-        """The logical nodes that `agent` runs."""
-        return NODES if self.logs[agent] else NODES[:1]
-
     def arguments(self, program: str) -> list[str]:
-        """The command line of an agent or a collector."""
-        tier = "agent" if program in AGENTS else "collector"
-        store = ["--store", self.store_url] if program in COLLECTORS else []
-        return ["--log-format", "text", tier, str(self._flow(program)), "--name", program,
-                "--state-dir", str(self.root / "state"), "--metrics", str(self.metrics[program]), *store]  # fmt: skip
+        """The command line of a program."""
+        tier, listen = TITLES[program[0]], f"{LOOPBACK}:{self.rpc[program]}"
+        own = ["--log-format", "text", tier]
+        if tier == "master":
+            return [
+                *own,
+                "--id",
+                program,
+                "--store",
+                self.store_url,
+                "--listen",
+                listen,
+                "--http",
+                str(self.http[program]),
+            ]
+        own += ["--name", program, "--master", self.master_addresses]
+        own += ["--state-dir", str(self.root / "state"), "--metrics", str(self.http[program])]
+        return [*own, "--store", self.store_url, "--listen", listen] if tier == "collector" else own
 
     def create(self) -> None:
         """Directories and flow files."""
-        for name in ("app", "flows", "logs", "state", "stored"):
-            (self.root / name).mkdir()
-        for agent in AGENTS:
-            self._flow(agent).write_text(self._agent_flow(agent), encoding="utf-8")
-        for collector in COLLECTORS:
-            self._flow(collector).write_text(self._collector_flow(collector), encoding="utf-8")
+        from qanat.demo import flows
 
-    def _flow(self, program: str) -> Path:
-        return self.root / "flows" / f"{program}.flow"
-
-    def _agent_flow(self, agent: str) -> str:
-        # Each agent prefers another collector, so that both have work, and one's death moves one agent.
-        chain = COLLECTORS if agent == AGENTS[0] else COLLECTORS[::-1]
-        # The application is known to write nothing to a file that it has renamed, so that half a second is plenty.
-        paths = {"busy": [self.busy(agent)], "logs": self.logs[agent]}
-        return "".join(
-            f"{node} : tail({', '.join(quote(str(path)) for path in paths[node])}, rotate_wait=500ms)\n"
-            f"  | agentE2EChain({', '.join(quote(f'{LOOPBACK}:{self.ports[each, node]}') for each in chain)}) ;\n"
-            for node in self.nodes(agent)
-        )
-
-    def _collector_flow(self, collector: str) -> str:
-        source = {
-            node: f"collectorSource({self.ports[collector, node]}, {quote(LOOPBACK)})" for node in NODES
-        }
-        busy, logs = quote(f"{self.stored}/busy/"), quote(f"{self.stored}/logs/")
-        return (
-            f"busy : {source['busy']}\n  | file({busy}, roll=10s) ;\n"
-            f'logs : {source["logs"]}\n  | file({logs}, format="json", roll=10s) ;\n'
-        )
+        for name in ("app", "logs", "state", "stored"):
+            (self.root / name).mkdir(exist_ok=True)
+        for name, text in flows.files(self).items():
+            self.flow(name).write_text(text, encoding="utf-8")
 
 
-def prepare(directory: Path | None, logs: Sequence[Path]) -> Plan:
-    """A plan with free ports, in a new directory. Raises ConfigError."""
-    root = _directory(directory)
-    wanted = [*((collector, node) for collector in COLLECTORS for node in NODES)]
+def prepare(root: Path, logs: Sequence[Path], masters: int = 2, store_url: str = "") -> Plan:
+    """A plan with free ports, in a new directory. `store_url`: embedded unless given."""
+    names = tuple(f"m{number}" for number in range(1, masters + 1))
+    programs = (*names, *COLLECTORS, ADDED, *AGENTS)
     with ExitStack() as stack:  # all are held until all are chosen, so that no two are the same
         ports = free_ports(stack)
-        numbers = [next(ports) for _ in range(len(wanted) + len(AGENTS) + len(COLLECTORS))]
+        rpc = {name: next(ports) for name in programs}
+        http = {name: next(ports) for name in programs}
     plan = Plan(
         root,
         {agent: logs[turn :: len(AGENTS)] for turn, agent in enumerate(AGENTS)},
-        dict(zip(wanted, numbers, strict=False)),
-        dict(zip((*AGENTS, *COLLECTORS), numbers[len(wanted) :], strict=True)),
+        names,
+        rpc,
+        http,
+        store_url or f"embedded:{root / 'state' / 'store.db'}",
     )
     plan.create()
     return plan
 
 
-def _directory(wanted: Path | None) -> Path:
+def directory(wanted: Path | None) -> Path:
+    """A new or empty one with room. Raises ConfigError."""
     try:
         if wanted is None:
             root = Path(tempfile.mkdtemp(prefix="qanat-demo-"))

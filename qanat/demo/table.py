@@ -11,11 +11,11 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from qanat.demo.plan import AGENTS
+from qanat.demo.plan import AGENTS, title
 from qanat.demo.watch import Busy, FileRow
 
 # What is not the table of files: programs, totals, and a few announcements above.
-_OTHER_LINES = 22
+_OTHER_LINES = 25
 _FILES_MIN = 3
 
 
@@ -29,15 +29,16 @@ class ProgramRow:
     starts: int
     events_s: float
     bytes_s: float
-    peers: str  # where an agent delivers to, whom a collector hears
+    peers: str  # where an agent delivers to, whom a collector hears, what a master serves
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """Everything that is shown at a time."""
 
-    elapsed_s: float
-    total_s: float
+    elapsed_s: float  # since the demo began
+    writing_s: float  # since the application began to write
+    total_s: float  # that it will write
     programs: Sequence[ProgramRow]
     files: Sequence[FileRow]
     busy: Busy
@@ -69,10 +70,10 @@ class PipeDisplay:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, view: View) -> None:
-        if not self._next_s <= view.elapsed_s > 0:
+        if view.elapsed_s < self._next_s or not view.busy.written:
             return
         self._next_s = int(view.elapsed_s) + 1
-        programs = "  ".join(map(_in_a_line, view.programs))
+        programs = "  ".join(filter(None, map(_in_a_line, view.programs)))
         self.say(
             f"{view.elapsed_s:4.0f} s  {programs}  written {view.busy.written:,}  stored {view.busy.stored:,}"
         )
@@ -82,8 +83,11 @@ class PipeDisplay:
 
 
 def _in_a_line(row: ProgramRow) -> str:
+    """Of a master only what is wrong: it is not on the way of the data."""
     if row.state != "running":
         return f"{row.name} {row.state}"
+    if title(row.name).startswith("master"):
+        return ""
     goes_to = f" > {row.peers}" if row.name in AGENTS and row.peers else ""
     return f"{row.name} {row.events_s:,.0f}/s{goes_to}"
 
@@ -113,7 +117,7 @@ class TerminalDisplay:
 def render(view: View, height: int) -> Group:
     """The view in at most `height` lines of a terminal, as far as that is possible."""
     busy = view.busy
-    seconds = f"{min(view.elapsed_s, view.total_s):.0f} of {view.total_s:.0f} s"
+    seconds = f"{min(view.writing_s, view.total_s):.0f} of {view.total_s:.0f} s"
     return Group(
         "",
         _programs(view.programs),
@@ -125,25 +129,24 @@ def render(view: View, height: int) -> Group:
     )
 
 
+_VERBS = {"a": "delivers to", "c": "stores for", "m": "serves"}
 _COLOURS = {"running": "green", "starting": "yellow", "dead": "bold red"}
 
 
 def _programs(rows: Sequence[ProgramRow]) -> Table:
     table = Table(box=None, pad_edge=True, header_style="bold")
-    for title in ("program", "state", "pid", "starts", "events/s", "MB/s", ""):
-        number = title in ("pid", "starts", "events/s", "MB/s")
-        table.add_column(title, justify="right" if number else "left", min_width=8, no_wrap=True)
+    for heading in ("program", "state", "pid", "starts", "events/s", "MB/s", ""):
+        number = heading in ("pid", "starts", "events/s", "MB/s")
+        table.add_column(heading, justify="right" if number else "left", min_width=8, no_wrap=True)
     for row in rows:
-        is_agent = row.name in AGENTS
-        tier = "agent" if is_agent else "collector"
         table.add_row(
-            f"{tier} {row.name}",
+            title(row.name),
             f"[{_COLOURS[row.state]}]{row.state}[/]",
             "" if row.pid is None else str(row.pid),
             str(row.starts),
-            f"{row.events_s:,.0f}",
-            f"{row.bytes_s / 1e6:.1f}",
-            row.peers and f"{'delivers to' if is_agent else 'stores for'} {row.peers}",
+            "" if row.name[0] == "m" else f"{row.events_s:,.0f}",
+            "" if row.name[0] == "m" else f"{row.bytes_s / 1e6:.1f}",
+            row.peers and f"{_VERBS[row.name[0]]} {row.peers}",
         )
     return table
 
@@ -151,8 +154,8 @@ def _programs(rows: Sequence[ProgramRow]) -> Table:
 def _files(rows: Sequence[FileRow], rows_max: int) -> Table:
     table = Table(box=None, pad_edge=True, header_style="bold")
     table.add_column("file", overflow="ellipsis", no_wrap=True, max_width=44)
-    for title in ("bytes", "stored up to", "behind"):
-        table.add_column(title, justify="right", no_wrap=True, min_width=13)
+    for heading in ("bytes", "stored up to", "behind"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=13)
     shown = rows if len(rows) <= rows_max else rows[: rows_max - 1]
     for row in shown:
         behind = max(0, row.size - row.position)

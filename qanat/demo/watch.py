@@ -11,13 +11,11 @@ from pathlib import Path
 
 from qanat.coordination.store import Store
 from qanat.delivery.documents import claim_path, commit_path, decode_claim, decode_record, merged
+from qanat.demo.asking import Said, ask_masters, get
 from qanat.demo.logs import LogFile, inode
-from qanat.demo.plan import AGENTS, COLLECTORS, LINE_BYTES, NODES, Plan
+from qanat.demo.plan import ADDED, AGENTS, BUSY_SINK, COLLECTORS, LINE_BYTES, LOGS_SINK, Plan
 from qanat.errors import RetryableError
-from qanat.flow.local import LOOPBACK
 
-# A program that does not answer within this counts as not there; it is asked again twice a second.
-_ANSWER_S_MAX = 1.0
 _RATE_OVER_S = 2.0  # long enough to be calm, short enough to show a death
 
 # An agent counts what it read, a collector what it stored.
@@ -34,7 +32,7 @@ class Meter:
 
     async def look(self) -> None:
         """Ask it once."""
-        text = await _scrape(self.port)
+        text = await get(self.port, "/metrics")
         self.is_answering = text is not None
         if text is None:
             self.samples.clear()
@@ -57,19 +55,6 @@ class Meter:
         (first_s, *first), (last_s, *last) = self.samples[0], self.samples[-1]
         events, size = ((b - a) / (last_s - first_s) for a, b in zip(first, last, strict=True))
         return events, size
-
-
-async def _scrape(port: int) -> bytes | None:
-    try:
-        async with asyncio.timeout(_ANSWER_S_MAX):
-            reader, writer = await asyncio.open_connection(LOOPBACK, port)
-            try:
-                writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-                return await reader.read(-1)
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +84,17 @@ class Watch:
         self._store = store
         self._positions: dict[int, int] = {}  # by inode, the last seen
         self._present: set[int] = set()  # inodes that had a position at the last look
-        self.meters = {name: Meter(port) for name, port in plan.metrics.items()}
+        self.meters = {name: Meter(port) for name, port in plan.http.items()}
         self.owners: dict[str, str] = {}  # agent -> the collector that its busy file goes to
+        self.said: Said | None = None  # by a master; None while none answers
         self.files: list[FileRow] = []
         self.busy = Busy()
 
     async def look(self) -> None:
         """Ask all programs and the store."""
-        await asyncio.gather(*(meter.look() for meter in self.meters.values()), self._look_at_positions())
+        await asyncio.gather(
+            *(meter.look() for meter in self.meters.values()), self._look_at_positions(), self._ask()
+        )
         self.busy = self._all_busy()
         self.files = [*(self._row(self._plan.busy(agent)) for agent in AGENTS),
                       *(FileRow(str(file.path), file.look(), self._positions.get(file.inode, 0))
@@ -117,9 +105,14 @@ class Watch:
         """Every whole line of every file is in storage."""
         return self.busy.stored == self.busy.written and all(row.position >= row.size for row in self.files)
 
+    async def _ask(self) -> None:
+        answering = [name for name in self._plan.masters if self.meters[name].is_answering]
+        self.said = await ask_masters([self._plan.http[name] for name in answering])
+
     async def _look_at_positions(self) -> None:
-        senders = [f"{agent}/{node}" for agent in AGENTS for node in self._plan.nodes(agent)]
-        sinks = [f"{collector}/{node}" for collector in COLLECTORS for node in NODES]
+        agents = {sender: agent for agent, sender in self._plan.senders.items()}
+        senders = [*agents, *self._plan.log_senders]
+        sinks = [f"{name}/{sink}" for name in (*COLLECTORS, ADDED) for sink in (BUSY_SINK, LOGS_SINK)]
         paths = [*map(claim_path, senders), *map(commit_path, sinks)]
         try:
             values = [node.value if node else None for node in await self._store.get_many(paths)]
@@ -132,13 +125,12 @@ class Watch:
             if value is None:
                 continue
             claim = decode_claim(value, path)
-            agent, _, node = sender.partition("/")
             recorded = records[claim.owner].positions.get(sender, {}) if claim.owner else {}
             positions = {inode(stream): at for stream, at in merged(claim.base, recorded).items()}
             self._positions.update(positions)
             self._present.update(positions)
-            if node == NODES[0]:
-                self.owners[agent] = claim.owner.partition("/")[0]
+            if sender in agents:
+                self.owners[agents[sender]] = claim.owner.partition("/")[0]
 
     def _all_busy(self) -> Busy:
         written = stored = rotations = 0

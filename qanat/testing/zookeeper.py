@@ -17,7 +17,8 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -95,11 +96,20 @@ def classpath() -> str:
     return os.pathsep.join(str(_JARS / jar) for jar in _DEBIAN)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server runs: the address that it listens at, and what its command begins with (`ip netns exec zk1`)."""
+
+    address: str = LOOPBACK
+    prefix: Sequence[str] = ()
+
+
 class Server:
     """One server, started as often as wanted; all its lives log to `<directory>/log`."""
 
-    def __init__(self, directory: Path, number: int, config: str) -> None:
+    def __init__(self, directory: Path, number: int, config: str, place: Place) -> None:
         self.directory = directory
+        self.place = place
         self.port = 0
         self._number = number
         self._config = config
@@ -127,7 +137,15 @@ class Server:
     def start(self) -> None:
         """Begin a life."""
         assert self._process is None, f"server {self._number} runs already"
-        command = ["java", *_JVM, "-cp", classpath(), _MAIN, str(self.directory / "zoo.cfg")]
+        command = [
+            *self.place.prefix,
+            "java",
+            *_JVM,
+            "-cp",
+            classpath(),
+            _MAIN,
+            str(self.directory / "zoo.cfg"),
+        ]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -154,7 +172,7 @@ class Server:
                 f"server {self._number} ended by itself: {self.directory / 'log'}:\n{self.log()}"
             )
         with contextlib.suppress(OSError):
-            with socket.create_connection((LOOPBACK, self.port), _ANSWER_S_MAX) as connection:
+            with socket.create_connection((self.place.address, self.port), _ANSWER_S_MAX) as connection:
                 connection.settimeout(_ANSWER_S_MAX)
                 connection.sendall(b"srvr")
                 answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
@@ -171,27 +189,37 @@ class Server:
 class Ensemble:
     """`size` servers, started by `with` and killed at its end. Servers are numbered from 0.
 
-    `tls`: of the servers, whose clients must have a certificate of the same authority. Plain ports stay open."""
+    `tls`: of the servers, whose clients must have a certificate of the same authority. Plain ports stay open. `places`: one for
+    each server, instead of all on loopback."""
 
-    def __init__(self, directory: Path, *, size: int = 3, tls: Certificate | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        size: int = 3,
+        tls: Certificate | None = None,
+        places: Sequence[Place] | None = None,
+    ) -> None:
         self.directory = directory
         self.secure_ports: list[int] = []
+        places = [Place()] * size if places is None else places
+        size = len(places)
         self.servers = [
-            Server(directory / f"server{index + 1}", index + 1, _CONFIG + _tls_config(tls))
-            for index in range(size)
+            Server(directory / f"server{number}", number, _CONFIG + _tls_config(tls), place)
+            for number, place in enumerate(places, 1)
         ]
         ports = _distinct_ports(4 * size)
         client_ports = [next(ports) for _ in range(size)]
         lines = [
-            f"server.{number}={LOOPBACK}:{next(ports)}:{next(ports)};{LOOPBACK}:{port}"
-            for number, port in enumerate(client_ports, 1)
+            f"server.{number}={place.address}:{next(ports)}:{next(ports)};{place.address}:{port}"
+            for number, (place, port) in enumerate(zip(places, client_ports, strict=True), 1)
         ]
         for server, port in zip(self.servers, client_ports, strict=True):
             extra: dict[str, str] = {}
             if tls is not None:
                 self.secure_ports.append(next(ports))
                 extra["secureClientPort"] = str(self.secure_ports[-1])
-                extra["secureClientPortAddress"] = LOOPBACK
+                extra["secureClientPortAddress"] = server.place.address
             server.configure(lines if size > 1 else [f"clientPort={port}"], port, extra)
 
     def __enter__(self) -> Ensemble:
@@ -219,7 +247,7 @@ class Ensemble:
     @property
     def hosts(self) -> str:
         """Every server's `host:port`, as in a URL."""
-        return ",".join(f"{LOOPBACK}:{server.port}" for server in self.servers)
+        return ",".join(f"{server.place.address}:{server.port}" for server in self.servers)
 
     def url(self, prefix: str = "", *, user: str = "", options: str = "session_timeout=4s") -> str:
         """For `open_store`."""
@@ -234,9 +262,10 @@ class Ensemble:
 
     def await_quorum(self, seconds_max: float = _QUORUM_S_MAX) -> None:
         """Wait until a leader, and a majority with it, serve clients."""
-        wait_until(self._has_quorum, f"a quorum of the ZooKeeper servers in {self.directory}", seconds_max)
+        wait_until(self.has_quorum, f"a quorum of the ZooKeeper servers in {self.directory}", seconds_max)
 
-    def _has_quorum(self) -> bool:
+    def has_quorum(self) -> bool:
+        """A leader, and a majority with it, serve clients. Raises DaemonError when a server has ended by itself."""
         modes = [mode for server in self.servers if (mode := server.mode()) is not None]
         return len(modes) > len(self.servers) // 2 and ("leader" in modes or "standalone" in modes)
 
@@ -266,8 +295,8 @@ class Ensemble:
         session_id, password = store.session_secret
         connect = struct.pack(">iqiqi", 0, 0, 4000, session_id, len(password)) + password + b"\0"
         close = struct.pack(">ii", 1, -11)
-        port = self.servers[self.leader()].port
-        with socket.create_connection((LOOPBACK, port), _ANSWER_S_MAX) as connection:
+        leader = self.servers[self.leader()]
+        with socket.create_connection((leader.place.address, leader.port), _ANSWER_S_MAX) as connection:
             connection.settimeout(_ANSWER_S_MAX)
             connection.sendall(struct.pack(">i", len(connect)) + connect)
             connection.recv(4096)

@@ -12,7 +12,7 @@ from qanat.demo.writer import Application
 @pytest.fixture
 def plan(tmp_path):
     """A finished demo without logs of the machine: 300 lines each, one rotation, all stored by one collector."""
-    plan = prepare(tmp_path / "demo", [])
+    plan = prepare(_made(tmp_path / "demo"), [])
     content = b""
     for agent in ("a1", "a2"):
         application = Application(plan.busy(agent))
@@ -25,6 +25,11 @@ def plan(tmp_path):
     (plan.stored / "busy").mkdir()
     _stored(plan).write_bytes(content)
     return plan
+
+
+def _made(directory):
+    directory.mkdir()
+    return directory
 
 
 def _stored(plan):

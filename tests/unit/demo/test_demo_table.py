@@ -11,7 +11,8 @@ from qanat.demo.table import PipeDisplay, ProgramRow, View, render
 from qanat.demo.watch import Busy, FileRow
 
 PROGRAMS = [
-    ProgramRow(name, "running", 4194304, 2, 123456.0, 12e6, "c1, c2") for name in ("a1", "a2", "c1", "c2")
+    ProgramRow(name, "running", 4194304, 2, 123456.0, 12e6, "c1, c2")
+    for name in ("m1", "m2", "m3", "a1", "a2", "c1", "c2", "c3")
 ]
 
 
@@ -20,7 +21,7 @@ def _view(files):
         FileRow(f"/var/log/a/rather/long/path/to/a/log/file/number/{n}.log", 10**10, 10**9)
         for n in range(files)
     ]
-    return View(36.0, 36.0, PROGRAMS, rows, Busy(1_234_567, 1_234_000, 12))
+    return View(43.0, 36.0, 36.0, PROGRAMS, rows, Busy(1_234_567, 1_234_000, 12))
 
 
 @pytest.mark.parametrize("files", [2, 9, 26])
@@ -36,7 +37,7 @@ def test_pipe_gets_a_plain_line_a_second():
     out = io.StringIO()
     display = PipeDisplay(Console(file=out, width=120, color_system=None))
     for elapsed_s in (0.0, 0.2, 0.7, 1.2, 1.7):
-        display.show(View(elapsed_s, 36.0, PROGRAMS, [], Busy(10, 5, 0)))
+        display.show(View(elapsed_s, elapsed_s, 36.0, PROGRAMS, [], Busy(10, 5, 0)))
     lines = out.getvalue().splitlines()[1:]
     assert lines == [line for line in lines if line.isprintable()]
     assert [line.split(" s ")[0].strip() for line in lines] == ["0", "1"]

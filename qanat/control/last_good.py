@@ -1,4 +1,4 @@
-"""What a physical node ran last, on its own disk: it starts with that when no master answers."""
+"""What a physical node ran last, and was about to run, on its own disk: it starts with that."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from qanat.control.assignment import Assigned
+from qanat.control.node_messages import Lasting
 
 log = structlog.get_logger(__name__)
 
@@ -16,10 +17,11 @@ FILE = "assignment.json"
 
 
 class _Stored(msgspec.Struct):
-    """`revision`: the last one that ran completely, perhaps followed by changes of which not all have opened."""
+    """See `Lasting`."""
 
     revision: str
     statements: list[Assigned]
+    begun: list[Assigned] = []
 
 
 class LastGood:
@@ -27,34 +29,51 @@ class LastGood:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
+        self._written = b""
 
-    def load(self) -> tuple[str, tuple[Assigned, ...]]:
-        """(revision, statements); nothing when there is none that can be read."""
+    def load(self) -> Lasting:
+        """Nothing when there is none that can be read."""
         try:
-            stored = msgspec.json.decode(self._path.read_bytes(), type=_Stored)
+            data = self._path.read_bytes()
+            stored = msgspec.json.decode(data, type=_Stored)
         except FileNotFoundError:
-            return "", ()
+            return Lasting()
         except (OSError, msgspec.DecodeError) as error:
             log.error(
                 "last_good_unreadable",
                 path=str(self._path),
                 reason=f"{error}; this node runs nothing until a master answers",
             )
-            return "", ()
-        return stored.revision, tuple(stored.statements)
+            return Lasting()
+        self._written = data
+        return Lasting(stored.revision, tuple(stored.statements), tuple(stored.begun))
 
-    def save(self, revision: str, statements: tuple[Assigned, ...]) -> None:
-        """Replace it, as a whole. A disk that is full costs the memory, not the events."""
-        temporary = self._path.with_suffix(".tmp")
+    def save(self, lasting: Lasting) -> str:
+        """Replace it, as a whole. Gives why it could not be done: nothing new may be opened then; else ""."""
+        data = msgspec.json.encode(_Stored(lasting.revision, list(lasting.good), list(lasting.begun)))
+        if data == self._written:
+            return ""
         try:
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(_Stored(revision, list(statements))))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
+            self._write(data)
         except OSError as error:
             log.error(
                 "last_good_not_saved",
                 path=str(self._path),
-                reason=f"{error}; until it can be, a start without masters runs what was saved before",
+                reason=f"{error}; until it can be, what runs goes on, and nothing else is begun",
             )
+            return f"{self._path}: {error}"
+        self._written = data
+        return ""
+
+    def _write(self, data: bytes) -> None:
+        temporary = self._path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -15,6 +15,7 @@ from qanat.control.node_messages import (
     Command,
     Ended,
     Event,
+    Lasting,
     LogicalReport,
     Measured,
     OfLogical,
@@ -30,10 +31,15 @@ from qanat.control.slot import Slot
 
 
 class NodeCore:
-    """`good`: the statements that ran last in a former life, by which revision (both from `Save`)."""
+    """`good`, `begun`: the statements that opened last in a former life, and those that were about to, by which revision (all
+    from `Save`)."""
 
-    def __init__(self, good: Iterable[Assigned] = (), good_revision: str = "") -> None:
+    def __init__(
+        self, good: Iterable[Assigned] = (), good_revision: str = "", begun: Iterable[Assigned] = ()
+    ) -> None:
         self.slots = {each.logical: Slot(each.logical, good=each) for each in good}
+        for each in begun:
+            self.slots.setdefault(each.logical, Slot(each.logical)).begun = each
         self.wanted_revision = ""
         self._good_revision = good_revision
         self._applied_revision = ""
@@ -57,10 +63,14 @@ class NodeCore:
         """It was told to stop, and nothing runs any more."""
         return self._is_stopping and all(slot.is_over for slot in self.slots.values())
 
-    def good(self) -> tuple[str, tuple[Assigned, ...]]:
-        """What `Save` is to save: (revision, statements)."""
-        statements = tuple(slot.good for _, slot in sorted(self.slots.items()) if slot.good is not None)
-        return self._good_revision, statements
+    def lasting(self) -> Lasting:
+        """What `Save` is to save."""
+        slots = [slot for _, slot in sorted(self.slots.items())]
+        return Lasting(
+            self._good_revision,
+            tuple(slot.good for slot in slots if slot.good is not None),
+            tuple(slot.begun for slot in slots if slot.begun is not None),
+        )
 
     def report(self) -> list[LogicalReport]:
         """Every logical node; those that were removed once more, and then no more."""
@@ -120,7 +130,7 @@ class NodeCore:
         """As if a master had said what ran last."""
         if not self._is_stopping:
             for slot in self.slots.values():
-                slot.want(slot.good, now_ns)
+                slot.want(slot.last, now_ns)
 
 
 def _tell(slot: Slot, event: OfLogical, now_ns: int) -> None:

@@ -133,7 +133,8 @@ class Amend:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Build and start it; answer with Opened when it has proved to open, and with Ended when it ends."""
+    """Build and start it, once what was to be saved before is durable; answer with Opened when it has proved to open, and with
+    Ended when it ends, or can't be begun."""
 
     logical: str
     number: int
@@ -159,7 +160,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """What is good has changed: make it durable."""
+    """What lasts over a restart has changed: make it durable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,16 @@ class Say:
 
 
 Command: TypeAlias = Check | Amend | Open | Close | Wait | Save | Report | Say
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What a node knows after a restart. `good`: statements that opened last. `begun`: those that were about to be opened, and
+    may have taken events since. `revision`: of the assignment that ran completely last."""
+
+    revision: str = ""
+    good: tuple[Assigned, ...] = ()
+    begun: tuple[Assigned, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

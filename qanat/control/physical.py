@@ -16,7 +16,7 @@ from qanat.control.assignment import Assigned
 from qanat.control.last_good import LastGood
 from qanat.control.node import NodeCore
 from qanat.control.running import Program, Running, read_statement
-from qanat.errors import FencedError, QanatError
+from qanat.errors import FencedError, QanatError, RetryableError
 from qanat.flow.model import LogicalNode
 from qanat.rpc.backoff import backoff_s
 from qanat.wire.v1 import control_pb2 as wire
@@ -40,11 +40,10 @@ RATE_S_MIN = 1.0
 class _Run:
     """What runs for a logical node, or is about to."""
 
-    number: int
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None = None
     running: Running | None = None
     deadline: asyncio.TimerHandle | None = None
-    cancelled: bool = False  # at the deadline
+    is_given_up: bool = False  # before it was built, or at the deadline
 
 
 @dataclass(slots=True)
@@ -68,8 +67,8 @@ class PhysicalNode:
         changed: Callable[[], None],
         listens: Callable[[dict[str, str]], None],
     ) -> None:
-        revision, statements = last_good.load()
-        self.core = NodeCore(statements, revision)
+        last = last_good.load()
+        self.core = NodeCore(last.good, last.revision, last.begun)
         self._program = program
         self._last_good = last_good
         self._changed, self._listens = changed, listens
@@ -80,6 +79,7 @@ class PhysicalNode:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._saving = asyncio.Lock()
+        self._save_fault = ""  # why the last Save could not be done
         self._failure: BaseException | None = None
         self._over = asyncio.Event()
 
@@ -92,7 +92,7 @@ class PhysicalNode:
         finally:
             for timer in self._timers:
                 timer.cancel()
-            running = [run.task for run in self._runs.values()]
+            running = [run.task for run in self._runs.values() if run.task is not None]
             for task in (*self._tasks, *running):
                 task.cancel()
             await asyncio.gather(*self._tasks, *running, return_exceptions=True)
@@ -155,15 +155,15 @@ class PhysicalNode:
             case m.Amend():
                 self._amend(command)
             case m.Open():
-                task = asyncio.get_running_loop().create_task(self._open(command))
-                self._runs[command.logical] = _Run(command.number, task)
+                run = self._runs[command.logical] = _Run()
+                run.task = asyncio.get_running_loop().create_task(self._open(command, run))
             case m.Close():
                 self._close(command)
             case m.Wait():
                 delay_s = backoff_s(command.attempt, RETRY_S_MAX)
                 self._later(delay_s, partial(self.handle, m.TimeOver(command.logical, command.number)))
             case m.Save():
-                self._spawn(self._save(*self.core.good()))
+                self._spawn(self._save(self.core.lasting()))
             case m.Report():
                 self._changed()
             case m.Say():
@@ -190,23 +190,20 @@ class PhysicalNode:
             log.info("logical_node_amended", node=command.logical)
         self.handle(m.Amended(command.logical, command.number, done))
 
-    async def _open(self, command: m.Open) -> None:
+    async def _open(self, command: m.Open, run: _Run) -> None:
         why = ""
-        run = None
         try:
-            text, node = self._parsed.pop(command.logical, ("", None))
-            if node is None or text != command.text:  # the last good one
-                node = await asyncio.to_thread(read_statement, command.text, self._program)
-            run = self._runs[command.logical]
-            run.running = self._program.build(node)
-            run.deadline = self._later(OPEN_S_MAX, partial(self._give_up, run))
-            await run.running.run(partial(self._opened, command, run))
+            node = await self._ready_to_open(command)
+            if not run.is_given_up:
+                run.running = self._program.build(node)
+                run.deadline = self._later(OPEN_S_MAX, partial(self._give_up, run))
+                await run.running.run(partial(self._opened, command, run))
         except FencedError as error:
             self._fail(error)
         except asyncio.CancelledError:
-            if run is None or not run.cancelled:
+            if not run.is_given_up:
                 raise
-            why = self._why_cancelled(command)
+            why = self._why_given_up(command)
         except (QanatError, OSError) as error:
             why = str(error)
         except BaseExceptionGroup as group:
@@ -215,6 +212,19 @@ class PhysicalNode:
             log.exception("logical_node_defect", node=command.logical)
             why = f"{type(error).__name__}: {error}"
         self._ended(command, why)
+
+    async def _ready_to_open(self, command: m.Open) -> LogicalNode:
+        """What was to be saved before is durable: the node must know after a crash where its events may be. Raises
+        RetryableError when it is not, and what reading the statement raises."""
+        if self._save_fault:
+            await self._save(self.core.lasting())
+        async with self._saving:
+            if self._save_fault:
+                raise RetryableError(f"what is to run can't be noted: {self._save_fault}")
+        text, node = self._parsed.pop(command.logical, ("", None))
+        if node is None or text != command.text:  # the last good one; or another was checked at the same time
+            node = await asyncio.to_thread(read_statement, command.text, self._program)
+        return node
 
     def _of_group(self, group: BaseExceptionGroup, logical: str) -> str:
         fenced, others = group.split(FencedError)
@@ -225,7 +235,7 @@ class PhysicalNode:
         first = _first(group)
         return str(first) if isinstance(first, QanatError) else f"{type(first).__name__}: {first}"
 
-    def _why_cancelled(self, command: m.Open) -> str:
+    def _why_given_up(self, command: m.Open) -> str:
         slot = self.core.slots.get(command.logical)
         run = self._runs[command.logical]
         if slot is not None and slot.step.value == "closing":
@@ -250,20 +260,21 @@ class PhysicalNode:
         run = self._runs[command.logical]
         if run.deadline is not None:
             run.deadline.cancel()
-        if run.running is None:  # it is not even built
-            self._give_up(run)
+        if run.running is None:  # it is not even built, and will not be
+            run.is_given_up = True
             return
         run.running.stop(command.successor)
         run.deadline = self._later(DRAIN_S_MAX, partial(self._give_up, run))
 
     @staticmethod
     def _give_up(run: _Run) -> None:
-        run.cancelled = True
+        run.is_given_up = True
+        assert run.task is not None
         run.task.cancel()
 
-    async def _save(self, revision: str, statements: tuple[Assigned, ...]) -> None:
+    async def _save(self, lasting: m.Lasting) -> None:
         async with self._saving:
-            await asyncio.to_thread(self._last_good.save, revision, statements)
+            self._save_fault = await asyncio.to_thread(self._last_good.save, lasting)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error

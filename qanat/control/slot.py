@@ -12,6 +12,9 @@ A change is a transaction: check, drain the old, open the new; and on failure op
 old one is always drained before the new one opens, since both own the same state directory; only where what runs can be amended,
 nothing is drained. A statement is good once it has opened; the last good one is what a failed change returns to, also after a
 restart of the process.
+
+What a former life ran is opened and drained before anything else is: its events may wait in a channel that the next statement
+does not have. It is `begun` if there is such a thing: that was noted before it opened, when all of `good` was drained.
 """
 
 from __future__ import annotations
@@ -42,10 +45,12 @@ class Step(enum.Enum):
 
 @dataclass(slots=True)
 class Slot:
-    """`good`: opened last. `run`: opening, running or closing. `failure`: of the last attempt at what is wanted."""
+    """`good`: opened last. `begun`: is, or was about to be opened, and is not `good`; both are kept over restarts. `run`:
+    opening, running or closing. `failure`: of the last attempt at what is wanted."""
 
     logical: str
     good: Assigned | None = None
+    begun: Assigned | None = None
     wanted: Assigned | None = None
     run: Assigned | None = None
     step: Step = Step.STOPPED
@@ -61,7 +66,10 @@ class Slot:
     _run_number: int = 0
     _timer: int = 0  # the wait that is under way; 0: none
     _refresh: bool = False
-    _resumed: bool = False  # what a former life of the process ran was opened, or is not there
+    _resumed: bool = (
+        False  # `last` was opened and did not fail after that, so that it was drained if it ended
+    )
+    _is_last: bool = False  # `run` was opened because it ran last
     _failures: int = 0  # in a row, for the backoff
     _opened_ns: int = 0
     _acked: int = 0
@@ -69,6 +77,11 @@ class Slot:
     _stuck: str = ""  # why it does not get on
 
     # What others ask.
+
+    @property
+    def last(self) -> Assigned | None:
+        """What ran last, as far as is known."""
+        return self.begun or self.good
 
     @property
     def is_settled(self) -> bool:
@@ -141,7 +154,7 @@ class Slot:
         if not done:
             self._close(self._checked.text, now_ns)
             return
-        self.step, self.run, self.good = Step.RUNNING, self._checked, self._checked
+        self.step, self.run, self.good, self.begun = Step.RUNNING, self._checked, self._checked, None
         self.failure, self.attempts = "", 0
         self.out += [Save(), Report()]
         self.settle(now_ns)
@@ -156,7 +169,7 @@ class Slot:
         if self._runs_wanted:
             self.failure, self.attempts = "", 0
         if self.run != self.good:
-            self.good = self.run
+            self.good, self.begun = self.run, None
             self.out.append(Save())
         self.out.append(Report())
         self.settle(now_ns)
@@ -171,6 +184,10 @@ class Slot:
         if before is Step.CLOSING and not why:
             self.settle(now_ns)
             return
+        if before is not Step.OPENING:
+            self._resumed = (
+                False  # what it has sent, and was not acknowledged, it sends again: under its own name
+            )
         if now_ns - self._opened_ns > STEADY_NS:
             self._failures = 0
         self._failed(why or "it ended by itself")
@@ -215,9 +232,9 @@ class Slot:
     def _settle_stopped(self, now_ns: int) -> None:
         if self.stopping:
             self._become(State.IDLE, now_ns)
-        elif self.good is not None and not self._resumed and self.good != self.wanted:
+        elif self.last is not None and self.last != self.wanted and not (self._resumed or self._timer):
             # It has a channel to be emptied, or files to be finished, like any that is replaced or removed.
-            self._open(self.good, now_ns)
+            self._open(self.last, now_ns, is_last=True)
         elif self.wanted is None:
             self._become(State.DECOMMISSIONED, now_ns)
         elif self.wanted.waiting:
@@ -239,7 +256,7 @@ class Slot:
 
     def _is_superseded(self) -> bool:
         """What is opening is neither wanted nor what a failed change returned to."""
-        if self.run == self.good:
+        if self.run == self.good or self._is_last:
             return False  # it is returned to, or opened to be drained
         return self.wanted is None or not (self._runs_wanted or self.wanted.waiting or self._timer)
 
@@ -254,9 +271,13 @@ class Slot:
             self._become(State.OPENING, now_ns)
         self.out.append(Check(self.logical, self._number, statement.text))
 
-    def _open(self, statement: Assigned, now_ns: int) -> None:
+    def _open(self, statement: Assigned, now_ns: int, *, is_last: bool = False) -> None:
         self.step, self.run = Step.OPENING, statement
-        self._refresh, self._resumed = False, True
+        begun = None if statement == self.good else statement
+        if begun != self.begun:
+            self.begun = begun
+            self.out.append(Save())
+        self._refresh, self._resumed, self._is_last = False, True, is_last
         self._number += 1
         self._run_number = self._number
         self._opened_ns = now_ns

@@ -42,7 +42,7 @@ class Host:
     bad: set[str] = field(default_factory=set)  # texts that don't check
     broken: set[str] = field(default_factory=set)  # texts that don't open
     held: set[str] = field(default_factory=set)  # texts that can't be drained for a successor
-    saved: tuple[str, tuple[Assigned, ...]] = ("", ())
+    saved: m.Lasting = field(default_factory=m.Lasting)
 
     def handle(self, event: m.Event) -> None:
         for command in self.core.handle(event, self.now_ns):
@@ -87,7 +87,7 @@ class Host:
                 held = command.successor and self.running[command.logical][1] in self.held
                 self.end(command.logical, "not empty" if held else "")
             case m.Save():
-                self.saved = self.core.good()
+                self.saved = self.core.lasting()
 
     def end(self, logical: str, why: str) -> None:
         number, _, _ = self.running.pop(logical)
@@ -135,7 +135,7 @@ def test_node_runs_and_reports_as_applied_what_it_is_told(host):
     assert host.texts() == ["a1", "b1"]
     assert host.core.applied_revision == host.core.wanted_revision == first.revision
     assert host.state("a").state is State.ACTIVE
-    assert host.saved == (first.revision, first.statements)
+    assert host.saved == m.Lasting(first.revision, first.statements)
 
 
 def test_node_touches_only_what_changed(host):
@@ -156,7 +156,7 @@ def test_what_runs_is_amended_where_that_goes_without_draining(host):
     host.settle()
     assert host.log == ["amend a2"]
     assert host.core.is_applied
-    assert [each.text for each in host.saved[1]] == ["a2"]
+    assert [each.text for each in host.saved.good] == ["a2"]
     host.handle(m.Refreshed())
     host.settle()
     assert host.log == ["amend a2", "close a2", "open a2"]  # asked to be built anew
@@ -248,7 +248,7 @@ def test_removed_node_is_drained_reported_once_and_forgotten(host):
     assert [each.state for each in host.core.report() if each.logical == "a"] == [State.DECOMMISSIONED]
     assert [each.logical for each in host.core.report()] == ["b"]
     assert host.core.is_applied
-    assert [each.logical for each in host.saved[1]] == ["b"]
+    assert [each.logical for each in host.saved.good] == ["b"]
 
 
 def test_waiting_statement_keeps_what_runs_and_counts_as_applied(host):
@@ -300,6 +300,45 @@ def test_restarted_node_gets_over_a_last_statement_that_does_not_open_any_more()
     host.wait()
     assert host.texts() == ["a2"]
     assert host.core.is_applied
+
+
+def test_what_was_about_to_open_is_noted_before_and_opened_first_after_a_crash():
+    host = Host(NodeCore())
+    host.tell(told(a="a1"))
+    host.settle()
+    host.tell(told(a="a2"))
+    while "open a2" not in host.log:
+        host.perform(host.pending.pop(0))
+    host.pending = [each for each in host.pending if not isinstance(each, m.Report)]
+    assert [type(each) for each in host.pending] == [m.Save, m.Open]
+    host.perform(host.pending.pop(0))
+    last = host.saved
+    assert [each.text for each in (*last.good, *last.begun)] == ["a1", "a2"]
+    host = Host(NodeCore(last.good, last.revision, last.begun))
+    host.tell(told(a="a3"))
+    host.settle()
+    assert host.log == ["open a2", "close a2", "open a3"]
+    assert [each.text for each in (*host.saved.good, *host.saved.begun)] == ["a3"]
+
+
+def test_what_was_about_to_open_and_does_not_is_followed_by_what_was_good():
+    last = m.Lasting("r", (statement("a", "a1"),), (statement("a", "a2"),))
+    host = Host(NodeCore(last.good, last.revision, last.begun), broken={"a2"})
+    host.handle(m.Alone())
+    host.settle()
+    assert host.texts() == ["a1"]
+    assert host.saved.begun == ()
+
+
+def test_what_ended_by_itself_is_opened_and_drained_before_another_is(host):
+    """What it had sent when it ended is acknowledged to it, and to no other."""
+    host.tell(told(a="a1"))
+    host.settle()
+    host.end("a", "crash")
+    host.log.clear()
+    host.tell(told(a="a2"))
+    host.settle()
+    assert host.log == ["open a1", "close a1", "open a2"]
 
 
 def test_node_that_does_not_get_on_says_so_until_it_does(host):

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class ManagedCluster(Cluster):
 
     def __init__(self, directory: Path, masters: int = 1, store: str | None = None) -> None:
         super().__init__(directory, store)
+        self.shell: Sequence[str] = ()  # what admin commands begin with
         self.addresses = [f"{LOOPBACK}:{free_port()}" for _ in range(masters)]
         self.masters = [self._master(number, address) for number, address in enumerate(self.addresses)]
 
@@ -52,7 +53,7 @@ class ManagedCluster(Cluster):
     def qanat(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
         """What an admin command prints. Raises DaemonError when it fails and should not, or the reverse."""
         done = subprocess.run(
-            [sys.executable, "-m", "qanat", *arguments],
+            [*self.shell, sys.executable, "-m", "qanat", *arguments],
             input=stdin,
             capture_output=True,
             text=True,

@@ -156,6 +156,7 @@ class Delivery:
         opened = bool(before) and all(at is not None for _, at in before.values())
         return (
             opened
+            and not self._source.is_held_back()
             and self.core.is_drained
             and self.core.phase is Phase.STREAMING
             and before == self.core.positions()

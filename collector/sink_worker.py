@@ -57,10 +57,16 @@ class SinkWorker:
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._appended, size, done))
 
     async def wait_for_room(self, queued_bytes_max: int) -> None:
-        """*Blocking* until less than this is queued: what holds a connection's reader back when the disk is slow."""
-        while self.queued_bytes >= queued_bytes_max:
-            self._room.clear()
-            await self._room.wait()
+        """*Blocking* until less than this is queued, and no limited rate is exceeded: what holds a connection's reader back
+        when the disk is slow, or is told to be."""
+        while True:
+            while self.queued_bytes >= queued_bytes_max:
+                self._room.clear()
+                await self._room.wait()
+            pause_s = self._sink.pause_s()
+            if pause_s <= 0:
+                return
+            await asyncio.sleep(pause_s)
 
     async def claim(self) -> None:
         await self._on(self._appender, partial(self._sink.claim, by_force=self._adopts))

@@ -19,7 +19,7 @@ from qanat.flow.model import Call, Failover, Flow, LogicalNode
 from qanat.flow.parser import parse_into
 from qanat.flow.printer import print_sink
 from qanat.flow.routes import routes
-from qanat.flow.sinks import branches, calls
+from qanat.flow.sinks import branches, calls, decorators, undecorated
 from qanat.flow.tiers import Names, Tier, tier_of
 
 Find = Callable[[str], type[Component]]
@@ -98,6 +98,9 @@ def _components(node: LogicalNode, names: Names) -> Iterator[tuple[Call, Find]]:
             yield call, registry.agent_sink
         elif call.name in names.sinks:
             yield call, registry.sink
+    for call in decorators(node.sink):
+        if call.name in names.decorators:
+            yield call, registry.decorator
 
 
 def _check_component(node: LogicalNode, call: Call, find: Find, faults: Faults) -> None:
@@ -121,7 +124,7 @@ def _check_sinks_together(node: LogicalNode, tier: Tier, faults: Faults) -> None
             routes(node.sink, registry.general_form)
         except ConfigError as error:
             faults.add_error(error, node.sink.place)
-    elif any(isinstance(branch.sink, Failover) for branch in branches(node.sink)):
+    elif any(isinstance(undecorated(branch.sink)[1], Failover) for branch in branches(node.sink)):
         faults.add(
             node.sink.place,
             f"{print_sink(node.sink)}: a failover is for an agent's collectors; a collector stores in one place, or with "

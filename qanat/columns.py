@@ -144,12 +144,19 @@ def encode(columns: pa.RecordBatch) -> bytes:
         writer.write_batch(columns)
     return out.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
+    assert not isinstance(batch.payload, bytes)
 
 def decode(data: bytes) -> pa.RecordBatch:
     """The record batch of `encode`, zero-copy over `data`. Raises CorruptError for anything else, including columns
     that are missing, of another type, or that hold a null body or position."""
     try:
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+def bare(columns: pa.RecordBatch, body_bytes_max: int) -> pa.RecordBatch:
+    """Body, no longer than that, and position."""
+    bodies = pc.binary_slice(columns.column(BODY), 0, body_bytes_max)
+    return pa.RecordBatch.from_arrays([bodies, columns.column(POSITION)], schema=REQUIRED)
+
+
             batches = list(reader)
         if len(batches) != 1:
             raise CorruptError(

@@ -1,4 +1,4 @@
-"""What sources and sinks are: the contracts that a plug-in implements.
+"""What sources and sinks are: the contracts that a plug-in implements. Decorators are in `decorator.py`.
 
 Both are synchronous and confined to threads that their owner provides, so that a test drives them directly and a vendor
 SDK that blocks is welcome. Batches cross threads, events do not.
@@ -18,6 +18,7 @@ import msgspec
 from qanat.batch import Batch
 from qanat.clock import Clock, SystemClock
 from qanat.config import Bytes
+from qanat.throttle import Throttles
 
 if TYPE_CHECKING:
     from qanat.flow.model import Call, SinkExpression
@@ -29,6 +30,7 @@ class Context:
 
     `state_dir`: a private, durable directory of this component on this host; created by the owner.
     `count(name, n)`: add to a counter (`events_truncated`, ...); cheap, any thread.
+    `throttles`: of the process, by the id that `choke` is given.
     """
 
     physical_node: str
@@ -37,6 +39,7 @@ class Context:
     state_dir: Path
     clock: Clock = field(default_factory=SystemClock)
     count: Callable[[str, int], None] = lambda name, n: None
+    throttles: Throttles = field(default_factory=Throttles)
 
 
 class Component(abc.ABC):
@@ -157,6 +160,90 @@ class Source(Component):
     @abc.abstractmethod
     def close(self) -> None:
         """Save state, release everything. May be called at any time after the constructor; idempotent."""
+
+    def is_held_back(self) -> bool:
+        """Whether the last `read` gave nothing although there may be something: a rate is limited. *Thread*: any."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What a live source received at once, from one peer, in whole events: a run of lines, a request, some datagrams.
+
+    `content`: what the source's `form` understands; else LINES bytes, or a record batch as in `columns` without `position`.
+    `size_bytes`: what it takes; at most `limits.BATCH_BYTES_MAX`.
+    `settled`: called once, on the feed's thread. True: all of it is safe in the channel, the peer may be told. False: it is
+    not, and won't be, as the node stops: the peer has to repeat it.
+    """
+
+    content: Any
+    size_bytes: int
+    settled: Callable[[bool], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A batch that has no place in a stream yet. A record batch needs no column `position`."""
+
+    payload: Payload
+    count: int
+    attributes: Mapping[str, str]
+
+
+class Inlet(abc.ABC):
+    """Where a live source puts what it receives: a queue with a limit in bytes, in order. *Thread*: any."""
+
+    @abc.abstractmethod
+    def offer(self, parcel: Parcel) -> bool:
+        """Take it; False when there is no room now, and nothing was taken: make the peer wait, or refuse."""
+
+    @abc.abstractmethod
+    def put(self, parcel: Parcel, timeout_s: float) -> bool:
+        """As `offer`; *blocking* until there is room, or the time is over."""
+
+    @abc.abstractmethod
+    def when_room(self, call: Callable[[], None]) -> None:
+        """`call` once, from any thread, as soon as there is room; it must not block."""
+
+
+class LiveSource(Component):
+    """A source whose events are pushed to it and can't be read again: it needs a channel, in which they are numbered.
+
+    *Guarantee*: what `settled(True)` was said of is kept as the channel keeps things. What never was is the peer's to repeat,
+    so a peer that repeats may store an event twice when the agent dies between the channel's taking and the answer.
+
+    *Thread*: all methods are called by one thread, never at the same time; the source receives on threads of its own.
+    Life: `open`, `start`, then `form` any number of times, `stop`, `form` again for what is left, `close`.
+    """
+
+    @abc.abstractmethod
+    def open(self) -> None:
+        """Take the addresses to listen on, check what can be checked; nobody is answered yet. Raises ConfigError when the
+        configuration can't work on this host."""
+
+    @abc.abstractmethod
+    def start(self, inlet: Inlet) -> None:
+        """Begin to receive. Must not block."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Receive no more. What was received is in the inlet, which refuses nothing now, when this returns. *Blocking*: a second
+        or so at most. Peers can still be answered until `close`."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release everything. May be called at any time after the constructor; idempotent."""
+
+    def form(self, parcels: Sequence[Parcel]) -> Sequence[Events]:
+        """The events of consecutive parcels, in their order: many small ones are made into one batch here, so this is where to
+        parse with vector operations. Must not raise for anything that a peer can send."""
+        from qanat.inlet import joined
+
+        return joined([parcel.content for parcel in parcels], {"host": self.context.host})
+
+    def lag_bytes(self) -> int:
+        """Bytes that exist and were not received yet, as far as known."""
+        return 0
 
 
 class Full(enum.Enum):
@@ -322,3 +409,7 @@ class Sink(Component):
     @abc.abstractmethod
     def close(self) -> None:
         """Release everything, without making anything durable. Idempotent."""
+
+    def pause_s(self) -> float:
+        """For how long nothing should be appended: a rate is limited. *Thread*: any."""
+        return 0.0

@@ -13,7 +13,16 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import Any, TypeVar
 
-from qanat.component import AgentSink, Channel, CollectorSource, Component, Sink, Source
+from qanat.component import (
+    AgentSink,
+    Channel,
+    CollectorSource,
+    Component,
+    LiveSource,
+    Sink,
+    Source,
+)
+from qanat.decorator import Decorator
 from qanat.errors import ConfigError
 from qanat.flow.faults import did_you_mean
 from qanat.flow.model import Call, SinkExpression
@@ -63,6 +72,11 @@ def channel(name: str) -> type[Channel]:
 def sink(name: str) -> type[Sink]:
     """The sink that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
     return _component(SINKS, "sink", name, Sink)  # type: ignore[type-abstract]
+
+
+def decorator(name: str) -> type[Decorator]:
+    """The decorator that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
+    return _component(DECORATORS, "decorator", name, Decorator)  # type: ignore[type-abstract]
 
 
 def agent_sink(name: str) -> type[AgentSink]:

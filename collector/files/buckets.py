@@ -14,7 +14,8 @@ from datetime import tzinfo
 from pathlib import PurePath
 
 from collector.files import names
-from collector.files.escapes import (
+from qanat.errors import ConfigError
+from qanat.escapes import (
     MINUTE_NS,
     NANOS,
     PRIORITY,
@@ -25,7 +26,6 @@ from collector.files.escapes import (
     Time,
     parse,
 )
-from qanat.errors import ConfigError
 
 _SCHEME = "file://"
 

@@ -25,7 +25,6 @@ import msgspec
 from collector.files import disk, formats, names
 from collector.files import token as tokens
 from collector.files.buckets import Buckets, parse_buckets
-from collector.files.escapes import zone
 from collector.files.layout import Layout
 from collector.files.publisher import Publisher
 from collector.files.recovery import recover, set_strays_aside
@@ -36,6 +35,7 @@ from qanat.batch import Batch
 from qanat.component import Context, LeftBehind, Prepared, Sink
 from qanat.config import Bytes, Seconds
 from qanat.errors import ConfigError, FencedError, RetryableError
+from qanat.escapes import zone
 from qanat.limits import MIB
 
 # Each open file may need three descriptors (itself, and two while Parquet or ORC is encoded from it), and one more

@@ -10,19 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qanat.flow.faults import Faults
-from qanat.flow.model import Call, Failover, SinkExpression
+from qanat.flow.model import Call, Decorated, Failover, SinkExpression
 from qanat.flow.printer import print_sink
-from qanat.flow.sinks import branches, calls, with_calls, with_parts
+from qanat.flow.sinks import branches, calls, undecorated, with_calls, with_parts
 
 GeneralForm = Callable[[Call], SinkExpression]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One destination: sinks of one component, to be tried in turn. `required`: the other routes wait for it."""
+    """One destination: sinks of one component, to be tried in turn. `required`: the other routes wait for it.
+
+    `decorators`: that stand before it, those of fan-outs around it first."""
 
     sinks: tuple[Call, ...]
     required: bool = False
+    decorators: tuple[Call, ...] = ()
 
 
 def generalise(sink: SinkExpression, general_form: GeneralForm) -> SinkExpression:
@@ -35,8 +38,9 @@ def routes(sink: SinkExpression, general_form: GeneralForm) -> tuple[Route, ...]
     faults = Faults()
     found = []
     for branch in branches(generalise(sink, general_form)):
-        _refuse_mixture(branch.sink, faults)
-        found.append(Route(tuple(calls(branch.sink)), branch.required))
+        heads, chain = undecorated(branch.sink)
+        _refuse_mixture(chain, faults)
+        found.append(Route(tuple(calls(chain)), branch.required, heads))
     faults.raise_if_any()
     return tuple(found)
 
@@ -53,6 +57,15 @@ def _flat(sink: SinkExpression) -> SinkExpression:
 def _refuse_mixture(sink: SinkExpression, faults: Faults) -> None:
     alternatives = sink.sinks if isinstance(sink, Failover) else (sink,)
     parts = [each for each in alternatives if isinstance(each, Call)]
+    inner = next((each for each in alternatives if isinstance(each, Decorated)), None)
+    if inner is not None:
+        names = " ".join(each.name for each in inner.decorators)
+        faults.add(
+            inner.place,
+            f"decorators ({names}) within a failover: whichever collector takes the events, they are the same events; write the "
+            f"decorators before it, {names} {print_sink(Failover(tuple(undecorated(each)[1] for each in alternatives)))}",
+        )
+        return
     if len(parts) < len(alternatives):
         faults.add(
             sink.place,

@@ -99,16 +99,26 @@ def decorated(decorators: tuple[Call, ...], sink: SinkExpression) -> SinkExpress
     return Decorated(decorators, sink, decorators[0].place)
 
 
+def undecorated(sink: SinkExpression) -> tuple[tuple[Call, ...], SinkExpression]:
+    """The decorators that all of the expression is behind, and what is behind them."""
+    if isinstance(sink, Decorated):
+        return sink.decorators, sink.sink
+    return (), sink
+
+
 def branches(sink: SinkExpression) -> Iterator[Branch]:
-    """The destinations: the branches of a fan-out, and of those within it; else one."""
-    if not isinstance(sink, FanOut):
+    """The destinations: the branches of a fan-out, and of those within it; else one. Each behind all of its decorators."""
+    heads, inner = undecorated(sink)
+    if not isinstance(inner, FanOut):
         yield Branch(sink)
         return
-    for branch in sink.branches:
-        if isinstance(branch.sink, FanOut):
-            yield from branches(branch.sink)
+    for branch in inner.branches:
+        if isinstance(undecorated(branch.sink)[1], FanOut):
+            found = list(branches(branch.sink))
         else:
-            yield branch
+            found = [branch]
+        for each in found:
+            yield Branch(decorated(heads, each.sink), each.required)
 
 
 def take_required(sink: SinkExpression) -> tuple[SinkExpression, Keyword | None]:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from qanat.flow.faults import Faults, did_you_mean
-from qanat.flow.model import Call, Decorated, Flow, LogicalNode, Switch
+from qanat.flow.model import Call, Flow, LogicalNode, Switch
 from qanat.flow.printer import print_sink
 from qanat.flow.sinks import calls, decorators, expressions
 
@@ -122,9 +122,6 @@ def _refuse_what_nobody_runs(node: LogicalNode, faults: Faults) -> None:
                 part.place,
                 "switch: no program runs it yet; write a fan-out, [ a, b ], or a logical node for each",
             )
-        elif isinstance(part, Decorated):
-            names = " ".join(each.name for each in part.decorators)
-            faults.add(part.place, f"decorators ({names}): no program runs them yet; leave them out")
 
 
 def _check_names(node: LogicalNode, names: Names, faults: Faults) -> None:

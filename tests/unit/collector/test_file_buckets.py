@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from collector.files import names
 from collector.files.buckets import Bucket, parse_buckets
-from collector.files.escapes import zone
+from qanat.escapes import zone
 from qanat.errors import ConfigError
 
 AT = datetime(2026, 3, 5, 21, 7, 9, tzinfo=UTC)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.files.buckets import parse_buckets
-from collector.files.escapes import zone
+from qanat.escapes import zone
 from collector.files.partition import partition
 from qanat.batch import Batch, PayloadForm
 

@@ -65,6 +65,7 @@ KNOWN = frozenset(_CALENDAR) | frozenset(_EPOCH)
 MINUTE_NS = 60_000_000_000
 _FINER_NS = {"S": 1_000_000_000, "s": 1_000_000_000, "c": 1_000_000_000, "t": 1_000_000}
 
+BODY = "body"
 NANOS = "nanos"  # as `%{nanos}`: the timestamp itself
 PRIORITY = "priority"
 PRIORITY_DEFAULT = "INFO"  # what OG gave an event that came without one
@@ -108,8 +109,10 @@ class Time:
 Piece = Literal | Attribute | Time
 
 
-def parse(text: str, argument: str) -> list[Piece]:
-    """The pieces of a template. Raises ConfigError that lists every bad escape, with its column in `argument`."""
+def parse(text: str, argument: str, *, with_body: bool = False) -> list[Piece]:
+    """The pieces of a template. Raises ConfigError that lists every bad escape, with its column in `argument`.
+
+    `with_body`: `%{body}` is one of them; for names of files it is a fault."""
     pieces: list[Piece] = []
     faults: list[str] = []
     at = 0
@@ -117,7 +120,7 @@ def parse(text: str, argument: str) -> list[Piece]:
         if match.start() > at:
             pieces.append(Literal(text[at : match.start()]))
         at = match.end()
-        fault = _fault(match)
+        fault = _fault(match, with_body)
         if fault is None:
             pieces.append(_piece(match))
         else:
@@ -136,12 +139,12 @@ def _piece(match: re.Match[str]) -> Piece:
     return Literal("%") if code == "%" else Time(code)
 
 
-def _fault(match: re.Match[str]) -> str | None:
+def _fault(match: re.Match[str], with_body: bool) -> str | None:
     name, code = match["name"], match["code"]
     if match["open"]:
         return "'%{' has no closing '}'"
     if name is not None:
-        return _name_fault(name)
+        return None if with_body and name == BODY else _name_fault(name)
     if code is None:
         return "a lone '%' at the end; write '%%' for a percent sign"
     if code != "%" and code not in KNOWN:
@@ -152,7 +155,7 @@ def _fault(match: re.Match[str]) -> str | None:
 def _name_fault(name: str) -> str | None:
     if not name.strip():
         return "'%{}' names no attribute"
-    if name == "body":
+    if name == BODY:
         return "'%{body}' would make a file for every event; extract an attribute from it, with regex(...) for example"
     return None
 

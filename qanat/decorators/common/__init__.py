@@ -1,0 +1,1 @@
+"""What decorators share, and users' own may import."""

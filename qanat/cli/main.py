@@ -65,8 +65,14 @@ _ADMIN = {
     "load": ("configuration:load", "Configure what `qanat save` wrote."),
 }
 BUILT_IN |= {name: (f"qanat.cli.admin.{target}", line) for name, (target, line) in _ADMIN.items()}
-BUILT_IN["shell"] = ("qanat.cli.shell.command:command", "All of these, and Flume OG's commands, one after the other.")
-BUILT_IN["completion"] = ("qanat.cli.completion:command", "Print the script that makes a shell complete commands.")
+BUILT_IN["shell"] = (
+    "qanat.cli.shell.command:command",
+    "All of these, and Flume OG's commands, one after the other.",
+)
+BUILT_IN["completion"] = (
+    "qanat.cli.completion:command",
+    "Print the script that makes a shell complete commands.",
+)
 
 # What `qanat shell` has, too.
 ADMIN = tuple(_ADMIN)

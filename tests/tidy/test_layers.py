@@ -16,6 +16,7 @@ CONFINED = {
     "kazoo": ("qanat/coordination/zookeeper.py",),
     "sqlite3": ("qanat/coordination/",),
     "prometheus_client": ("qanat/metrics.py",),
+    "prompt_toolkit": ("qanat/cli/shell/",),
     "lark": ("qanat/flow/",),
     "sqlalchemy": ("qanat/channels/sql_database.py",),
     "fastavro": ("collector/", "qanat/ledger/"),

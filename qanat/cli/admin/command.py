@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from qanat.cli.admin import settings
+from qanat.cli.shell.connection import Connection
 from qanat.control.client import MasterClient
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,7 +78,16 @@ def admin_options(command: F) -> Callable[..., Any]:
         chosen = form or file.output or FORMS[0]
         if chosen not in FORMS:
             raise click.UsageError(f"output {chosen!r} in {settings.path()} is none of {', '.join(FORMS)}")
-        with MasterClient(settings.masters(master, file), settings.author(file)) as client:
+        with _client(master, file) as client:
             return command(Session(client, chosen), **arguments)
 
     return wrapped
+
+
+def _client(master: str | None, file: settings.File) -> AbstractContextManager[MasterClient]:
+    """Of the masters that the command line names; within `qanat shell` of those that it is connected to."""
+    context = click.get_current_context()
+    shell = context.find_object(Connection)
+    if shell is None or context.get_parameter_source("master") is ParameterSource.COMMANDLINE:
+        return MasterClient(settings.masters(master, file), settings.author(file))
+    return shell.client()

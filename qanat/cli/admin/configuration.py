@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from qanat.cli import completion_names
 from qanat.cli.admin.apply import FLOW_FILE, YES, agreed, read_flow
 from qanat.cli.admin.command import Session, admin_options
 from qanat.cli.admin.plans import changes, print_plan, summary
@@ -16,13 +17,16 @@ from qanat.errors import ConfigError
 
 EXIT_REFUSED = 1
 
-NAMES = click.argument("names", metavar="LOGICAL...", nargs=-1, required=True)
+NAMES = click.argument(
+    "names", metavar="LOGICAL...", nargs=-1, required=True, shell_complete=completion_names.logical
+)
+FLOW = click.option("--flow", metavar="NAME", help="Only this flow.", shell_complete=completion_names.flows)
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what would change.")
 
 
 @click.command(name="get")
-@click.argument("names", metavar="[LOGICAL]...", nargs=-1)
-@click.option("--flow", metavar="NAME", help="Only this flow.")
+@click.argument("names", metavar="[LOGICAL]...", nargs=-1, shell_complete=completion_names.logical)
+@FLOW
 @admin_options
 def get(session: Session, names: tuple[str, ...], flow: str | None) -> None:
     """Show how logical nodes are configured: all, or those that are named."""
@@ -32,7 +36,7 @@ def get(session: Session, names: tuple[str, ...], flow: str | None) -> None:
 
 
 @click.command(name="history")
-@click.argument("logical", metavar="LOGICAL")
+@click.argument("logical", metavar="LOGICAL", shell_complete=completion_names.logical)
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="How many at most.")
 @admin_options
 def history(session: Session, logical: str, limit: int) -> None:
@@ -43,10 +47,16 @@ def history(session: Session, logical: str, limit: int) -> None:
 
 
 @click.command(name="config")
-@click.argument("logical", metavar="LOGICAL")
+@click.argument("logical", metavar="LOGICAL", shell_complete=completion_names.logical)
 @click.argument("source", metavar="SOURCE")
 @click.argument("sink", metavar="SINK")
-@click.option("--flow", default="", metavar="NAME", help="Default: the one that it is in.")
+@click.option(
+    "--flow",
+    default="",
+    metavar="NAME",
+    help="Default: the one that it is in.",
+    shell_complete=completion_names.flows,
+)
 @click.option("--selector", default="", metavar="LABELS", help="Where it runs, as in role=web.")
 @DRY_RUN
 @admin_options
@@ -102,7 +112,7 @@ def decommission(session: Session, names: tuple[str, ...], yes: bool) -> int | N
 
 
 @click.command(name="rollback")
-@click.argument("logical", metavar="LOGICAL")
+@click.argument("logical", metavar="LOGICAL", shell_complete=completion_names.logical)
 @click.argument("version", metavar="VERSION", type=click.IntRange(min=1))
 @DRY_RUN
 @YES
@@ -126,7 +136,7 @@ def rollback(session: Session, logical: str, version: int, dry_run: bool, yes: b
 @click.argument(
     "flow_file", metavar="[FILE]", required=False, type=click.Path(dir_okay=False, path_type=Path)
 )
-@click.option("--flow", metavar="NAME", help="Only this flow.")
+@FLOW
 @admin_options
 def save(session: Session, flow_file: Path | None, flow: str | None) -> None:
     """Write the whole configuration as one flow file: to FILE, or to standard output.

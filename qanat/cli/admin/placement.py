@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from qanat.cli import completion_names
 from qanat.cli.admin.apply import YES, agreed
 from qanat.cli.admin.command import Session, admin_options
 from qanat.control.operations import cluster
@@ -11,6 +12,10 @@ from qanat.control.operations import configuration as ops
 
 EXIT_REFUSED = 1
 
+PHYSICAL = click.argument("physical", metavar="PHYSICAL", shell_complete=completion_names.physical)
+LOGICAL = click.argument(
+    "logical", metavar="LOGICAL...", nargs=-1, required=True, shell_complete=completion_names.logical
+)
 AHEAD = click.option("--ahead", is_flag=True, help="Also logical nodes that are not configured yet.")
 
 
@@ -20,8 +25,8 @@ def _show(session: Session, reply: ops.MappingsReply) -> None:
 
 
 @click.command(name="map")
-@click.argument("physical", metavar="PHYSICAL")
-@click.argument("logical", metavar="LOGICAL...", nargs=-1, required=True)
+@PHYSICAL
+@LOGICAL
 @AHEAD
 @admin_options
 def map_nodes(session: Session, physical: str, logical: tuple[str, ...], ahead: bool) -> None:
@@ -30,8 +35,8 @@ def map_nodes(session: Session, physical: str, logical: tuple[str, ...], ahead: 
 
 
 @click.command(name="spawn")
-@click.argument("physical", metavar="PHYSICAL")
-@click.argument("logical", metavar="LOGICAL...", nargs=-1, required=True)
+@PHYSICAL
+@LOGICAL
 @AHEAD
 @admin_options
 def spawn(session: Session, physical: str, logical: tuple[str, ...], ahead: bool) -> None:
@@ -40,8 +45,8 @@ def spawn(session: Session, physical: str, logical: tuple[str, ...], ahead: bool
 
 
 @click.command(name="unmap")
-@click.argument("physical", metavar="[PHYSICAL]", default="")
-@click.argument("logical", metavar="[LOGICAL]...", nargs=-1)
+@click.argument("physical", metavar="[PHYSICAL]", default="", shell_complete=completion_names.physical)
+@click.argument("logical", metavar="[LOGICAL]...", nargs=-1, shell_complete=completion_names.logical)
 @click.option("--all", "everywhere", is_flag=True, help="What was mapped to any physical node.")
 @admin_options
 def unmap(session: Session, physical: str, logical: tuple[str, ...], everywhere: bool) -> None:
@@ -57,7 +62,7 @@ def mappings(session: Session) -> None:
 
 
 @click.command(name="purge")
-@click.argument("names", metavar="[PHYSICAL]...", nargs=-1)
+@click.argument("names", metavar="[PHYSICAL]...", nargs=-1, shell_complete=completion_names.physical)
 @click.option("--all", "everywhere", is_flag=True, help="All that are attached to no master.")
 @YES
 @admin_options

@@ -8,13 +8,14 @@ import sys
 import click
 import msgspec
 
+from qanat.cli import completion_names
 from qanat.cli.admin.command import Session, admin_options
 from qanat.cli.duration import DurationParam
 from qanat.control.operations import cluster as ops
 
 EXIT_UNSETTLED = 1
 
-NAMES = click.argument("names", metavar="[NODES]...", nargs=-1)
+NAMES = click.argument("names", metavar="[NODES]...", nargs=-1, shell_complete=completion_names.nodes)
 HEADER = ("LOGICAL", "PHYSICAL", "STATE", "PROGRESS", "EVENTS", "EVENTS/S", "LAG", "WHY")
 
 

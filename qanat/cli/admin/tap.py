@@ -10,14 +10,22 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
+from qanat.cli import completion_names
 from qanat.cli.admin.command import Session, admin_options
 from qanat.cli.duration import DurationParam
 from qanat.control.operations import cluster as ops
 
 
 @click.command(name="tap")
-@click.argument("name", metavar="FLOW|LOGICAL")
-@click.option("--on", "physical", default="", metavar="PHYSICAL", help="Only on this physical node.")
+@click.argument("name", metavar="FLOW|LOGICAL", shell_complete=completion_names.sampled)
+@click.option(
+    "--on",
+    "physical",
+    default="",
+    metavar="PHYSICAL",
+    help="Only on this physical node.",
+    shell_complete=completion_names.physical,
+)
 @click.option(
     "--events",
     default=100,

@@ -6,6 +6,7 @@ from typing import Literal
 
 import click
 
+from qanat.cli import completion_names
 from qanat.cli.admin.command import Session, admin_options
 from qanat.cli.duration import DurationParam
 from qanat.control.operations import cluster as ops
@@ -44,7 +45,7 @@ def wait_for(
 
 @click.command(name="wait")
 @click.argument("kind", type=click.Choice(["applied", "active", "done"]))
-@click.argument("names", metavar="[NODES]...", nargs=-1)
+@click.argument("names", metavar="[NODES]...", nargs=-1, shell_complete=completion_names.nodes)
 @click.option(
     "--timeout",
     default="2m",

@@ -12,6 +12,9 @@ from agent.feed import Feed
 from agent.losses import Losses
 from qanat.component import Level, Source
 
+# How often a channel that is left for another is asked whether all that it took is safe: a group commit takes some 10 ms.
+SAFE_LOOK_S = 0.01
+
 T = TypeVar("T")
 Deliver = Callable[[Source], Delivery]
 
@@ -25,16 +28,24 @@ class Channelled:
         self._losses = losses
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
         self.opened = asyncio.Event()  # source and channel
+        self.may_begin = (
+            asyncio.Event()
+        )  # to move events; as soon as it is open, unless somebody clears it before
+        self.may_begin.set()
         self.deliveries: Sequence[Delivery] = ()
         # What is lost with the process is delivered before it ends, if there is time; the channel says what was left.
         self._empties = feed.channel.keeps < Level.E2E
+        self._leaves = False
 
     async def run(self) -> None:
         """*Blocking* until `stop`, then until what was sent is acked. Raises what a delivery raises."""
         try:
             if await self._ask(self._feed.open):
                 self.opened.set()
+                await self.may_begin.wait()
                 await self._deliver_all()
+                if self._leaves:
+                    await self._ask(self._feed.leave)
         finally:
             self._feed.stop()
             await self._ask(self._feed.close)
@@ -52,14 +63,18 @@ class Channelled:
 
     def stop(self, *, empty: bool = False) -> None:
         """Read nothing more from the source; `run` ends when what is to be delivered is: with `empty` all that is in the channel,
-        although it would keep it."""
+        although it would keep it, and the source remembers that. Then `run` may raise RetryableError."""
         self._empties = self._empties or empty
+        self._leaves = empty
         self._feed.stop()
+        self.may_begin.set()
 
     def _ask(self, call: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.wrap_future(self._thread.submit(call))
 
     async def _feed_until_stopped(self, deliveries: Sequence[Delivery]) -> None:
         await self._ask(self._feed.run)
+        while self._empties and not await self._ask(self._feed.is_safe):  # noqa: ASYNC110  # a thread's, without an event
+            await asyncio.sleep(SAFE_LOOK_S)  # readers don't see yet what was taken last
         for delivery in deliveries:
             delivery.stop(empty=self._empties)

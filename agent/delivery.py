@@ -65,6 +65,10 @@ class Delivery:
         self.core = core
         self.destination = ""
         self.opened = asyncio.Event()  # the source can be read
+        self.may_begin = (
+            asyncio.Event()
+        )  # to deliver; as soon as it is open, unless somebody clears it before
+        self.may_begin.set()
         self._source = source
         self._context = context
         self._metrics = metrics
@@ -78,6 +82,7 @@ class Delivery:
         self._go = asyncio.Event()
         self._stopping = False
         self._emptying = False
+        self._leaves = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
@@ -89,6 +94,7 @@ class Delivery:
         try:
             await self._thread.open()
             self.opened.set()
+            await self.may_begin.wait()
             self._handle(m.Started())
             tasks = [asyncio.create_task(each()) for each in (self._pump, self._probe, self._measure)]
             self._tasks.update(tasks)
@@ -99,14 +105,19 @@ class Delivery:
                 task.result()
             if self._failure is not None:
                 raise self._failure
+            if self._leaves:
+                await self._thread.ask(self._source.save)
         finally:
             await self._close()
 
-    def stop(self, *, empty: bool = False) -> None:
+    def stop(self, *, empty: bool = False, leave: bool = False) -> None:
         """Read nothing more, or with `empty` only what there is now; `run` ends when what was sent is acked. Cancel it not
-        to wait for that."""
+        to wait for that. `leave`: another takes over the source, which has to know what was acked; `run` may raise
+        RetryableError."""
         self._stopping = True
         self._emptying = empty
+        self._leaves = leave
+        self.may_begin.set()
         self._source.wake()
         self._go.set()
 

@@ -57,6 +57,7 @@ class Feed:
         self._stopping = threading.Event()
         self._held: Batch | None = None  # read, and not taken yet
         self._known: dict[str, int] = {}  # in the channel, and not found by the source yet
+        self._taken: dict[str, int] = {}  # by the channel, in this life
         self._safe: dict[str, int] = {}
         self._ends: dict[str, int] = {}  # of finished streams that the channel remembers
         self._is_open = False
@@ -101,6 +102,16 @@ class Feed:
         self._stopping.set()
         self._source.wake()
 
+    def is_safe(self) -> bool:
+        """After `run`: all that the channel has taken is safe in it, and only then surely seen by its readers."""
+        self._settle()
+        return all(self._safe.get(stream, -1) >= end for stream, end in self._taken.items())
+
+    def leave(self) -> None:
+        """After `run`: nothing that is safe in the channel is read again by another that replaces it. Raises RetryableError."""
+        self._settle()
+        self._source.save()
+
     def close(self) -> None:
         """After the channel's readers. Idempotent."""
         try:
@@ -129,6 +140,7 @@ class Feed:
             self.channel.wait_for_room(ROOM_S)
             return
         self._held = None
+        self._taken[batch.stream] = batch.end
         self._taken_bytes += batch.payload_bytes
         if self._failures:
             log.info("channel_takes_again", node=self._context.logical_node, failures=self._failures)
@@ -207,3 +219,4 @@ class Feed:
         self.channel.forget(sorted(done))
         for name in done:
             del self._ends[name], self._safe[name]
+            self._taken.pop(name, None)

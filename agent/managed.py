@@ -77,7 +77,10 @@ class RunningNode:
         self._rehomed: set[int] = set()  # parts whose events wait elsewhere from the next statement on
 
     async def run(self, opened: Callable[[str], None]) -> None:
-        """Raises what a part raises."""
+        """Raises what a part raises. No part moves an event before all are open: where one does not open, what ran before goes
+        on, as if this had never been."""
+        for part in self._parts:
+            part.may_begin.clear()
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(part.run()) for part in self._parts]
@@ -121,7 +124,7 @@ class RunningNode:
             if isinstance(part, Channelled):
                 part.stop(empty=index in self._rehomed)
             else:
-                part.stop()
+                part.stop(leave=index in self._rehomed)
 
     @property
     def trouble(self) -> str:
@@ -141,6 +144,8 @@ class RunningNode:
         for part in self._parts:
             await part.opened.wait()
         opened("")
+        for part in self._parts:
+            part.may_begin.set()
 
 
 def _lines(node: LogicalNode) -> tuple[Line, ...]:
@@ -168,5 +173,7 @@ def _deliveries(parts: Iterable[Part]) -> Iterator[Delivery]:
 
 
 def _is_clean(part: Part) -> bool:
-    """It has ended with a collector that had acked everything."""
-    return all(each.core.is_drained and each.core.phase is Phase.STREAMING for each in _deliveries([part]))
+    """It has ended with a collector that had acked everything; what was never open may have anything in it."""
+    return part.opened.is_set() and all(
+        each.core.is_drained and each.core.phase is Phase.STREAMING for each in _deliveries([part])
+    )

@@ -191,6 +191,10 @@ class Slot:
         if now_ns - self._opened_ns > STEADY_NS:
             self._failures = 0
         self._failed(why or "it ended by itself")
+        if before is Step.OPENING and self._is_last:
+            self._forgive()  # nothing more can be done for it, and what is wanted has not failed
+            self.settle(now_ns)
+            return
         self._become(State.ERROR, now_ns)
         is_change = before is Step.CLOSING or (before is Step.OPENING and ended != self.good)
         if is_change:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -191,7 +191,7 @@ class Peers:
             request_serializer=wire.SendRequest.SerializeToString,
             response_deserializer=wire.SendReply.FromString,
         )
-        with contextlib.suppress(grpc.aio.AioRpcError):
+        with contextlib.suppress(grpc.aio.AioRpcError), _forgotten_meanwhile():
             return bool((await call(request, timeout=ANSWER_S_MAX)).found)
         return False
 
@@ -209,8 +209,9 @@ class Peers:
             response_deserializer=wire.TapEvents.FromString,
         )(request)
         try:
-            async for events in call:
-                yield events
+            with _forgotten_meanwhile():
+                async for events in call:
+                    yield events
         except grpc.aio.AioRpcError as error:
             why = f"master {master_id} went away: {error.details()}"
             yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why=why)
@@ -228,11 +229,13 @@ class Peers:
             request_serializer=wire.StatusRequest.SerializeToString,
             response_deserializer=wire.StatusReply.FromString,
         )
-        try:
-            reply: wire.StatusReply = await call(request, timeout=ANSWER_S_MAX)
-        except grpc.aio.AioRpcError as error:
-            return f"{error.code().name.lower()}: {error.details()}"
-        return reply
+        with _forgotten_meanwhile():
+            try:
+                reply: wire.StatusReply = await call(request, timeout=ANSWER_S_MAX)
+            except grpc.aio.AioRpcError as error:
+                return f"{error.code().name.lower()}: {error.details()}"
+            return reply
+        return "gone: it has left the others while it was asked"
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         channel = self._channels.get(address)
@@ -244,6 +247,18 @@ class Peers:
         known = {master.rpc for master in self.masters.values()}
         for address in self._channels.keys() - known:
             await self._channels.pop(address).close()
+
+
+@contextlib.contextmanager
+def _forgotten_meanwhile() -> Iterator[None]:
+    """Calls to a master that is forgotten are cancelled with its channel, and whoever awaits one gets a CancelledError that
+    nobody meant for them: an administrator's request would end without an answer. Leaves the block then."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
 
 
 def peer_options() -> list[tuple[str, Any]]:

@@ -31,9 +31,10 @@ $(VENV)/.installed: pyproject.toml
 proto: install ## generate qanat/wire from proto/
 	$(PY) -m grpc_tools.protoc -Iproto/qanat --python_out=qanat/wire --pyi_out=qanat/wire proto/qanat/v1/*.proto
 
-docs: install ## generate docs/reference from the components, and the drawings from the cores
+docs: install ## generate docs/reference, docs/metrics.md and the drawings from the code
 	$(PY) docs/reference.py
 	$(PY) docs/state_machines.py
+	$(PY) docs/metrics_page.py
 
 lint: install ## ruff: rules and format
 	$(VENV)/bin/ruff check

@@ -17,6 +17,7 @@ import structlog
 
 from agent.abreast import Pace, Progress
 from agent.connection import Connection
+from agent.lag import Lag
 from agent.source_thread import SourceThread
 from qanat import limits
 from qanat.batch import Batch
@@ -87,6 +88,10 @@ class Delivery:
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
         self._lag_at_s = 0.0
+        self._lag = Lag()
+        self._is_recovered = (
+            False  # the source was told what collectors know: not before may it look for streams
+        )
         self._unretired: set[str] = set()  # finished streams that collectors still remember
 
     async def run(self) -> None:
@@ -128,6 +133,7 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._thread.close()
+        self._metrics.idle()
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -141,8 +147,7 @@ class Delivery:
         news_at = 0.0
         while not self._is_done():
             if not self._may_read():
-                self._go.clear()
-                await self._go.wait()
+                await self._wait_to_read()
                 continue
             if self._pace is not None and not self._pace.may_read():
                 await self._hear(0.0)
@@ -155,6 +160,16 @@ class Delivery:
             if not was_read or loop.time() >= news_at:
                 await self._hear(0.0 if was_read else POLL_S)
                 news_at = loop.time() + NEWS_S
+
+    async def _wait_to_read(self) -> None:
+        """Until something has happened. How far behind it is has to be known all the same, and what is new is found."""
+        self._go.clear()
+        try:
+            async with asyncio.timeout(LAG_S):
+                await self._go.wait()
+        except TimeoutError:
+            if self._is_recovered and not self._stopping:
+                await self._hear(0.0)
 
     def _is_done(self) -> bool:
         if not self._stopping or self._emptying:
@@ -230,6 +245,8 @@ class Delivery:
             self._lag_at_s = now_s + LAG_S
             lag_bytes = self._source.lag_bytes()
             self._metrics.lag_bytes(lag_bytes)
+            consumed_bytes = self.core.acked_bytes + self.core.inflight_bytes
+            self._metrics.lag_s(self._lag.measured(consumed_bytes, lag_bytes, now_s))
             if self._pace is not None:
                 self._thread.post(self._pace.measured, lag_bytes, now_s)
         return news
@@ -257,8 +274,10 @@ class Delivery:
                 self._send_read(command.rewinds)
             case m.Acknowledge():
                 self._thread.tell(self._source.acknowledge, command.positions)
+                self._metrics.moved(command.positions)
             case m.Recover():
                 self._thread.tell(self._source.recover, command.committed)
+                self._is_recovered = True
             case m.Pause():
                 self._spawn(self._pause(command.attempt))
             case m.Connect():

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from agent.abreast import Pace, Progress
+from agent.lag import Lag
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Channel, Context, Cursor, Source, StreamFinished, StreamFound
@@ -65,6 +66,7 @@ class Feed:
         self._failures = 0  # in a row
         self._news_at_s = 0.0
         self._lag_at_s = 0.0
+        self._lag = Lag()
 
     def open(self) -> bool:
         """*Blocking* until the channel is there (a database may be away); False when stopped before. Raises ConfigError
@@ -121,6 +123,7 @@ class Feed:
         finally:
             self._source.close()
             self.channel.close()
+            self._metrics.idle()
 
     def _read(self) -> Batch | None:
         batch = self._source.read(limits.BATCH_BYTES_TARGET)
@@ -173,6 +176,8 @@ class Feed:
             self._lag_at_s = now_s + LAG_S
             lag_bytes = self._source.lag_bytes()
             self._metrics.lag_bytes(lag_bytes)
+            held_bytes = 0 if self._held is None else self._held.payload_bytes
+            self._metrics.lag_s(self._lag.measured(self._taken_bytes + held_bytes, lag_bytes, now_s))
             if self._pace is not None:
                 self._pace.measured(lag_bytes, now_s)
 
@@ -204,6 +209,7 @@ class Feed:
         moved = self.channel.accepted()
         if moved:
             self._source.acknowledge(moved)
+            self._metrics.moved(moved)
             self._safe.update(moved)
         done = {name: end for name, end in self._ends.items() if self._safe.get(name, -1) >= end}
         if not done:

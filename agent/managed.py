@@ -27,6 +27,7 @@ from qanat.flow.model import Call, LogicalNode
 from qanat.flow.parser import parse
 from qanat.flow.routes import routes
 from qanat.flow.tiers import Tier, tier_of
+from qanat.metrics import Metrics
 from qanat.wire.v1 import control_pb2 as wire
 
 
@@ -51,6 +52,11 @@ class AgentProgram:
         return RunningNode(node, self._agent.build(node, self._instance), self._agent)
 
     @property
+    def metrics(self) -> Metrics:
+        """See `qanat.control.running.Program`."""
+        return self._agent.metrics
+
+    @property
     def taps(self) -> TapPoints:
         """See `qanat.control.running.Program`."""
         return self._agent.taps
@@ -62,8 +68,10 @@ class AgentProgram:
             events=int(of.first("qanat_acked_events_total")),
             bytes=int(of.first("qanat_acked_bytes_total")),
             lag_bytes=int(of.most("qanat_lag_bytes") + of.most("qanat_waiting_bytes")),
+            lag_s=max(of.most("qanat_lag_seconds"), of.most("qanat_waiting_seconds")),
             unacked_age_s=of.most("qanat_unacked_age_seconds"),
             dropped_events=int(of.total("qanat_dropped_events_total")),
+            positions=self._measures.positions(logical),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,8 +19,11 @@ log = structlog.get_logger(__name__)
 class DeadLetters:
     """Batches as they came (serialised `ToCollector`), named by stream and position, so that repeating is harmless."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, dropped: Callable[[str, int], None] = lambda reason, events: None
+    ) -> None:
         self._directory = directory
+        self._dropped = dropped
         self.batches = 0
 
     def put(self, batch: Batch, reason: str) -> None:
@@ -28,6 +32,7 @@ class DeadLetters:
         path = self._directory / name
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
+            is_new = not path.exists()
             temporary = path.with_suffix(".tmp")
             with temporary.open("wb") as file:
                 file.write(encode_batch(batch))
@@ -37,4 +42,6 @@ class DeadLetters:
         except OSError as error:
             raise RetryableError(f"dead letter {path} can't be written: {error}") from error
         self.batches += 1
+        if is_new:
+            self._dropped("dead_letter", batch.count)
         log.error("batch_dead_lettered", path=str(path), events=batch.count, reason=reason)

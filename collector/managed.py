@@ -23,6 +23,7 @@ from qanat.errors import ConfigError, RetryableError
 from qanat.flow.faults import Faults
 from qanat.flow.model import LogicalNode
 from qanat.flow.tiers import Tier, tier_of
+from qanat.metrics import Metrics
 from qanat.wire.v1 import control_pb2 as wire
 
 AUTO_SOURCE = "autoCollectorSource"
@@ -103,6 +104,11 @@ class CollectorProgram:
         return RunningNode(node, self._collector.build(node, address), self._advertised, self.nodes)
 
     @property
+    def metrics(self) -> Metrics:
+        """See `qanat.control.running.Program`."""
+        return self._collector.metrics
+
+    @property
     def taps(self) -> TapPoints:
         """See `qanat.control.running.Program`."""
         return self._collector.taps
@@ -110,12 +116,14 @@ class CollectorProgram:
     def counters(self, logical: str) -> wire.Counters:
         """Lag: what was received and is not stored."""
         of = self._measures.read(logical)
-        received, stored = of.first("qanat_received_bytes_total"), of.first("qanat_stored_bytes_total")
         return wire.Counters(
             events=int(of.first("qanat_stored_events_total")),
-            bytes=int(stored),
-            lag_bytes=max(0, int(received - stored)),
+            bytes=int(of.first("qanat_stored_bytes_total")),
+            lag_bytes=int(of.first("qanat_unstored_bytes")),
+            lag_s=of.first("qanat_unacked_age_seconds"),
+            unacked_age_s=of.first("qanat_unacked_age_seconds"),
             dropped_events=int(of.total("qanat_dropped_events_total")),
+            positions=self._measures.positions(logical),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from qanat.wire.v1 import delivery_pb2 as wire
 
 log = structlog.get_logger(__name__)
 
+MEASURE_S = 1.0  # a scrape is some ten times rarer
 STOP_GRACE_S = 1.0  # for the last acks to reach their senders
 
 
@@ -71,6 +73,8 @@ class Pipeline:
         self._batch: Batch | None = None
         self._open = Amount()  # appended and not committed
         self._cut = Amount()  # of that, covered by the last prepare
+        self._open_at_s: float | None = None  # when the first of `_open` was appended
+        self._beyond_at_s: float | None = None  # when the first was that the cut does not cover
         self._stopped = asyncio.Event()
         self.opened = asyncio.Event()  # it listens, and its sink has recovered
         self.waits_for = ""  # why it has not
@@ -78,7 +82,7 @@ class Pipeline:
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker = SinkWorker(
             sink,
-            DeadLetters(context.state_dir / "dead-letters"),
+            DeadLetters(context.state_dir / "dead-letters", metrics.dropped),
             on_failed_append=lambda reason: self._handle(m.AppendFailed(reason)),
             on_fatal=self._fail,
         )
@@ -91,19 +95,36 @@ class Pipeline:
             await self.ingest.start()
             log.info("collector_listening", node=self._context.logical_node, address=self.ingest.address)
             self._handle(m.Start())
-            await self._stopped.wait()
+            while not await self._stops_within(MEASURE_S):
+                self._measure()
         finally:
             await self.ingest.stop(STOP_GRACE_S)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._worker.close()
+            self._metrics.unstored_bytes(0)
+            self._metrics.unacked_age_s(0)
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
         """Commit what was received, release the claims, end."""
         self._handle(m.Stop())
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _measure(self) -> None:
+        """How much waits to be stored and since when, also while nothing comes and goes."""
+        self._metrics.unstored_bytes(self._open.payload_bytes)
+        since_s = self._open_at_s
+        self._metrics.unacked_age_s(0.0 if since_s is None else time.monotonic() - since_s)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -121,6 +142,7 @@ class Pipeline:
         if self._core.state.commits > commits:
             self._metrics.stored(self._cut.events, self._cut.payload_bytes, self._cut.batches)
             self._open = self._open - self._cut
+            self._open_at_s = self._beyond_at_s
         if self._core.state.aborts > aborts:
             self._metrics.aborted()
 
@@ -133,6 +155,9 @@ class Pipeline:
                     sample(self._batch)
                 self._metrics.received(self._batch.count, self._batch.payload_bytes)
                 self._open = self._open + Amount(self._batch.count, self._batch.payload_bytes, 1)
+                if self._beyond_at_s is None:
+                    self._beyond_at_s = time.monotonic()
+                    self._open_at_s = self._open_at_s or self._beyond_at_s
             case m.Perform():
                 self._begin(command)
             case m.Report():
@@ -148,11 +173,12 @@ class Pipeline:
     def _begin(self, command: m.Perform) -> None:
         match command.step:
             case SinkPrepare():
-                self._cut = self._open
+                self._cut, self._beyond_at_s = self._open, None
             case SinkSync():
                 self._metrics.committing()
             case SinkDiscard():
                 self._open = Amount()
+                self._open_at_s = self._beyond_at_s = None
         task = asyncio.get_running_loop().create_task(self._perform(command))
         self._tasks.add(task)
         task.add_done_callback(self._performed)
@@ -178,6 +204,7 @@ class Pipeline:
         match command:
             case m.SendAck():
                 connection.say(wire.ToAgent(ack=wire.Ack(positions=command.positions)))
+                self._metrics.moved(command.positions, self._core.state.senders.get(command.connection, ""))
                 self._metrics.acked()
             case m.SendRewind():
                 self._metrics.rewound()

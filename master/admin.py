@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 import grpc
@@ -25,16 +26,21 @@ class Operator:
     """Performs operations by name. What goes wrong is an OperationError, always."""
 
     desk: Desk
+    performed: Callable[[str, str, float | None], None] = lambda operation, outcome, seconds: None
 
     async def call(self, method: str, arguments_json: bytes, author: str) -> msgspec.Struct:
         """What the operation gives."""
         if method in STREAMS:
             raise OperationError(Kind.USAGE, f"{method} gives many replies: ask for it as a stream")
         request = _decoded(method, arguments_json)
+        began_s = time.monotonic()
         try:
             reply = await CALLS[method](self.desk, request, author)
         except Exception as error:  # the root of an operation
-            raise _told(method, error) from error
+            told = _told(method, error)
+            self.performed(method, told.kind.name.lower(), time.monotonic() - began_s)
+            raise told from error
+        self.performed(method, "ok", time.monotonic() - began_s)
         if not OPERATIONS[method].reads:
             log.info("operation_done", method=method, author=author or "unknown")
         return reply
@@ -52,7 +58,10 @@ class Operator:
                 async for reply in replies:
                     yield reply
         except Exception as error:
-            raise _told(method, error) from error
+            told = _told(method, error)
+            self.performed(method, told.kind.name.lower(), None)
+            raise told from error
+        self.performed(method, "ok", None)
 
 
 def _decoded(method: str, arguments_json: bytes) -> msgspec.Struct:

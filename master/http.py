@@ -10,8 +10,9 @@ the browser. Streams are one JSON object a line.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import msgspec
@@ -26,6 +27,9 @@ BODY_BYTES_MAX = 16 << 20
 
 # Open connections are given so long when the server stops: answers are quick, and streams have no end of their own.
 _STOP_S = 1.0
+
+# How often it is looked whether somebody still reads a stream.
+_LOOK_S = 0.5
 
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
@@ -75,7 +79,9 @@ class HttpServer:
         return web.Response(text=f"{why_not or 'ok'}\n", status=503 if why_not else 200)
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(
+            body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["operation"]
@@ -111,7 +117,7 @@ class HttpServer:
         response = web.StreamResponse(headers={"Content-Type": _LINES})
         async with contextlib.aclosing(self._operator.stream(name, arguments, author)) as replies:
             try:
-                async for reply in replies:
+                async for reply in _while_read(replies, request):
                     if not response.prepared:
                         await response.prepare(request)
                     await response.write(msgspec.json.encode(reply) + b"\n")
@@ -125,6 +131,27 @@ class HttpServer:
             await response.prepare(request)
         await response.write_eof()
         return response
+
+
+async def _while_read(
+    replies: AsyncGenerator[msgspec.Struct, None], request: web.Request
+) -> AsyncGenerator[msgspec.Struct, None]:
+    """Until the reader is gone: also while there is nothing to be written that would tell."""
+    while True:
+        coming = asyncio.ensure_future(anext(replies, None))
+        try:
+            while not coming.done():
+                await asyncio.wait((coming,), timeout=_LOOK_S)
+                if request.transport is None or request.transport.is_closing():
+                    return
+            reply = coming.result()
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+        if reply is None:
+            return
+        yield reply
 
 
 def _arguments(kind: type[msgspec.Struct], request: web.Request) -> dict[str, Any]:

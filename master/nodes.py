@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import structlog
@@ -147,6 +148,15 @@ class Nodes:
             del self._nodes[node.physical.name]
             if not self._nodes:
                 self._emptied.set()
+
+    def states(self) -> dict[str, int]:
+        """How many logical nodes on attached ones are in each state."""
+        counts = Counter(each.state for node in self for each in node.report.logical)
+        return {
+            wire.State.Name(state): counts[state]
+            for state in wire.State.values()
+            if state not in (wire.LOST, wire.STATE_UNSPECIFIED)
+        }
 
     async def empty(self) -> None:
         """Wait until no node is attached."""

@@ -99,7 +99,7 @@ class Master:
         )
         self._changed = asyncio.Event()
         self._is_live_read = False
-        self._operator = Operator(self._desk)
+        self._operator = Operator(self._desk, metrics.performed)
 
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and the nodes were sent elsewhere. Raises ConfigError, FencedError."""
@@ -271,10 +271,14 @@ class Master:
 
     async def _measure(self) -> None:
         while True:
+            self._metrics.states(self._nodes.states())
             self._metrics.measure(
                 attached=len(self._nodes),
                 settled=sum(node.is_settled for node in self._nodes),
-                revision=self._pushed.revision,
+                revision=self._cache.snapshot.revision,
+                pushed=self._pushed.revision,
+                configured=sum(bool(each.text) for each in self._cache.snapshot.configs.values()),
+                masters=len(self._desk.peers.masters),
                 leads=self._desk.leader.leads is not None,
                 store_connected=self._store.session.state is SessionState.CONNECTED,
             )

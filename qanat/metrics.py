@@ -7,10 +7,24 @@ Batches are counted, not events: a call costs about a microsecond, once a batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib import metadata
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    start_http_server,
+)
+
+from qanat.described import Described, NodeDescription
+from qanat.moved import Moved
 
 # Commits take from a millisecond (fast disk, embedded store) to seconds (a slow disk with gigabytes to sync).
 COMMIT_SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -18,11 +32,15 @@ COMMIT_SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _LABEL = "logical_node"
 
 
+# What components count that is not in storage on purpose, and the reason.
+_DROPPED = {"events_dead_lettered": "oversize"}
+
+
 class Metrics:
     """The metrics of one program, on a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = _new_registry()
         self.read = Flow(self, "read", "that sources read")
         self.taken = Flow(self, "taken", "that senders took out of a channel, again after a rewind too")
         self.sent = Flow(self, "sent", "sent to a collector, again after a rewind or failover too")
@@ -49,23 +67,52 @@ class Metrics:
             registry=self.registry,
         )
         self.lag_bytes = self._gauge("qanat_lag_bytes", "Bytes that a source has and did not read yet.")
+        self.lag_seconds = self._gauge(
+            "qanat_lag_seconds",
+            "How long the oldest event that a source has and did not read yet has been waiting, as far as this process knows.",
+        )
+        self.waiting_seconds = self._gauge(
+            "qanat_waiting_seconds", "How long the oldest event has been waiting in a channel for a sender."
+        )
+        self.unstored_bytes = self._gauge(
+            "qanat_unstored_bytes", "Bytes that a collector has received and did not commit yet."
+        )
         self.waiting_bytes = self._gauge("qanat_waiting_bytes", "Bytes that wait in a channel for a sender.")
         self.unacked_age_seconds = self._gauge(
-            "qanat_unacked_age_seconds", "Age of the oldest batch that was read and is not acknowledged."
-        )
-        self.store_connected = Gauge(
-            "qanat_store_connected",
-            "Whether the coordination store answers; while it is 0, nothing is committed, nor acknowledged at level E2E.",
-            registry=self.registry,
-        )
-        self.adoptions = Counter(
-            "qanat_adoptions",
-            "Sinks of dead collectors that were finished in their place.",
-            registry=self.registry,
+            "qanat_unacked_age_seconds",
+            "Since when the oldest batch waits that was read (agent) or received (collector) and is not acknowledged.",
         )
         self.component = self._counter(
             "qanat_component_occurrences", "What sources and sinks count themselves, by name.", "what"
         )
+        self._moved: dict[str, Moved] = {}
+        self.describe: Callable[[], NodeDescription | None] = lambda: None  # under masters: what runs
+        described = Described(lambda: list(self._moved.items()), lambda: self.describe())
+        self.registry.register(described)
+
+    # These have a value as soon as they are there: an agent, which has no store, must not seem to have lost it.
+
+    @cached_property
+    def store_connected(self) -> Gauge:
+        """A collector's."""
+        return Gauge(
+            "qanat_store_connected",
+            "Whether the coordination store answers; while it is 0, nothing is committed, nor acknowledged at level E2E.",
+            registry=self.registry,
+        )
+
+    @cached_property
+    def adoptions(self) -> Counter:
+        """A collector's."""
+        return Counter(
+            "qanat_adoptions",
+            "Sinks of dead collectors that were finished in their place.",
+            registry=self.registry,
+        )
+
+    def moved(self, logical_node: str) -> Moved:
+        """Where the streams of a logical node stand."""
+        return self._moved.setdefault(logical_node, Moved())
 
     def agent(self, logical_node: str, *, of_channel: bool = False) -> AgentMetrics:
         """The metrics of one sender; `of_channel`: what it reads was read, and counted, before."""
@@ -80,6 +127,8 @@ class Metrics:
 
         def count(name: str, number: int) -> None:
             self.component.labels(logical_node, name).inc(number)
+            if name in _DROPPED:
+                self.dropped_events.labels(logical_node, _DROPPED[name]).inc(number)
 
         return count
 
@@ -145,7 +194,10 @@ class AgentMetrics:
         self.rewound = metrics.rewinds.labels(logical_node).inc
         self.failed_over = metrics.failovers.labels(logical_node).inc
         behind = metrics.waiting_bytes if of_channel else metrics.lag_bytes
+        since = metrics.waiting_seconds if of_channel else metrics.lag_seconds
         self.lag_bytes = behind.labels(logical_node).set
+        self.lag_s = since.labels(logical_node).set
+        self.moved = metrics.moved(logical_node).moved
         self.unacked_age_s = metrics.unacked_age_seconds.labels(logical_node).set
         self._dropped = metrics.dropped_events
         self._logical_node = logical_node
@@ -153,6 +205,11 @@ class AgentMetrics:
     def dropped(self, reason: str, events: int) -> None:
         """These events will never be stored, and nobody should look for them."""
         self._dropped.labels(self._logical_node, reason).inc(events)
+
+    def idle(self) -> None:
+        """Nothing runs here any more: nothing waits, either."""
+        for each in (self.lag_bytes, self.lag_s, self.unacked_age_s):
+            each(0.0)
 
 
 class CollectorMetrics:
@@ -165,6 +222,9 @@ class CollectorMetrics:
         self.stored = metrics.stored.of(logical_node)
         self.rewound = metrics.rewinds.labels(logical_node).inc
         self.aborted = metrics.aborts.labels(logical_node).inc
+        self.unstored_bytes = metrics.unstored_bytes.labels(logical_node).set
+        self.unacked_age_s = metrics.unacked_age_seconds.labels(logical_node).set
+        self.moved = metrics.moved(logical_node).moved
         self._commits = metrics.commits.labels(logical_node)
         self._seconds = metrics.commit_seconds.labels(logical_node)
         self._dropped = metrics.dropped_events
@@ -188,11 +248,22 @@ class CollectorMetrics:
         self._dropped.labels(self._logical_node, reason).inc(events)
 
 
+def _new_registry() -> CollectorRegistry:
+    """With what is asked of every process: memory, CPU time, open files, and which version it is."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which says when it was made
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    Gauge("qanat_build_info", "The version of the program.", ("version",), registry=registry).labels(
+        metadata.version("qanat")
+    ).set(1)
+    return registry
+
+
 class MasterMetrics:
     """The metrics of a master, on a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = _new_registry()
         self._gauges = {
             "attached": self._gauge(
                 "qanat_attached_nodes", "Physical nodes that are attached to this master."
@@ -201,14 +272,39 @@ class MasterMetrics:
                 "qanat_settled_nodes", "Of them, those that run exactly what they should."
             ),
             "revision": self._gauge(
-                "qanat_config_revision", "Configuration that every attached node was told."
+                "qanat_config_revision", "Revision of the configuration as this master has read it."
             ),
+            "pushed": self._gauge(
+                "qanat_pushed_revision",
+                "Revision of the configuration that every node attached to this master was told.",
+            ),
+            "configured": self._gauge("qanat_configured_nodes", "Logical nodes that are configured."),
+            "masters": self._gauge("qanat_masters", "Masters that live, as this one knows."),
             "leads": self._gauge("qanat_master_leads", "1 while this master leads."),
             "store_connected": self._gauge(
                 "qanat_store_connected",
                 "1 while the coordination store answers; while it is 0, nothing changes.",
             ),
         }
+        self._logical = Gauge(
+            "qanat_logical_nodes",
+            "Logical nodes on the physical nodes that are attached to this master, by state.",
+            ("state",),
+            registry=self.registry,
+        )
+        self._operations = Counter(
+            "qanat_operations",
+            "Operations that administrators asked for; the outcome is ok, or the kind of the error.",
+            ("operation", "outcome"),
+            registry=self.registry,
+        )
+        self._operation_seconds = Histogram(
+            "qanat_operation_seconds",
+            "How long operations took that give one reply.",
+            ("operation",),
+            buckets=COMMIT_SECONDS_BUCKETS,
+            registry=self.registry,
+        )
         self._told = Counter(
             "qanat_assignments",
             "Times that an attached node was told something else.",
@@ -225,6 +321,17 @@ class MasterMetrics:
         """A change was translated for all nodes, and so many were told."""
         self._told.inc(nodes)
         self._seconds.observe(seconds)
+
+    def performed(self, operation: str, outcome: str, seconds: float | None) -> None:
+        """`seconds`: None for those that give replies until their caller goes."""
+        self._operations.labels(operation, outcome).inc()
+        if seconds is not None:
+            self._operation_seconds.labels(operation).observe(seconds)
+
+    def states(self, counts: Mapping[str, int]) -> None:
+        """How many logical nodes are in each state; all states."""
+        for state, count in counts.items():
+            self._logical.labels(state).set(count)
 
     def measure(self, **values: float) -> None:
         """What is so now, by the name of the gauge without its prefix and unit."""

@@ -100,9 +100,9 @@ class Stream:
 
     @property
     def unread_bytes(self) -> int:
-        """Bytes that exist and were not read."""
+        """Bytes that exist and were not read. A line that was seen to have no end yet is no event."""
         end = self.size if self.end is None else self.end
-        return max(0, end - (self.start if self.cursor is None else self.cursor))
+        return max(0, end - (self.start if self.cursor is None else max(self.cursor, self.scanned)))
 
     def place(self, position: int, tail: bytes) -> None:
         """Read from `position` next; `tail` is what precedes it."""

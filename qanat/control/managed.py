@@ -17,6 +17,7 @@ from qanat.control.last_good import LastGood
 from qanat.control.physical import PhysicalNode
 from qanat.control.running import Program
 from qanat.control.tapping import Tapping
+from qanat.described import LogicalDescription, NodeDescription
 from qanat.wire.v1 import control_pb2 as wire
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,7 @@ class Managed:
         self._attachment = Attachment(
             masters, self._registration, self._node.report, self._heard, self._unanswered
         )
+        program.metrics.describe = self._describe
         self._tapping = Tapping(program.taps, self._node.core.slots.__contains__, self._attachment)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -73,6 +75,23 @@ class Managed:
         await stop.wait()
         log.info("node_draining", name=self._name)
         self._node.stop()
+
+    def _describe(self) -> NodeDescription:
+        """*Thread*: whichever serves metrics."""
+        core = self._node.core
+        logical = [
+            LogicalDescription(
+                each.logical,
+                each.state.name,
+                "" if each.wanted is None else each.wanted.hash,
+                each.running_hash,
+                each.attempts,
+            )
+            for each in list(core.slots.values())
+        ]
+        states = [state.name for state in m.State]
+        is_attached = bool(self._attachment.session)
+        return NodeDescription(is_attached, core.wanted_revision, core.applied_revision, states, logical)
 
     def _changed(self) -> None:
         self._attachment.report_soon()

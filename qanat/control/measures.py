@@ -51,9 +51,15 @@ class Measures:
         ]
         return Measured(self._values.get(logical, {}), further)
 
+    def positions(self, logical: str) -> dict[str, int]:
+        """Up to where its streams are acknowledged, as far as its first destination goes; those that moved last."""
+        return self._metrics.moved(logical).read()
+
     def _collect(self) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for metric in self._metrics.registry.collect():
+            if metric.name.endswith("_state"):
+                continue
             for sample in metric.samples:
                 label = sample.labels.get("logical_node")
                 if label is not None and "le" not in sample.labels:

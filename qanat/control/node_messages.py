@@ -94,7 +94,7 @@ class TimeOver:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`acked`: events since the start of the process. `behind`: what is left to do; "" when nothing is."""
+    """`acked`: other than before when more is acknowledged. `behind`: what is left to do; "" when nothing is."""
 
     logical: str
     acked: int

@@ -302,8 +302,10 @@ class PhysicalNode:
         trouble = "" if run is None or run.running is None else run.running.trouble
         behind = f"{counters.lag_bytes} bytes are not read or not stored yet" if counters.lag_bytes else ""
         if counters.unacked_age_s:
-            behind = f"no answer to what was sent {counters.unacked_age_s:.0f} s ago"
-        self.handle(m.Measured(name, counters.events, trouble or behind))
+            behind = f"what came {counters.unacked_age_s:.0f} s ago is not acknowledged yet"
+        # By position: a batch of which nothing is left after filtering moves it as well.
+        progress = hash(tuple(sorted(counters.positions.items())))
+        self.handle(m.Measured(name, progress, trouble or behind))
         rate = self._rates.setdefault(name, _Rate(time.monotonic(), counters.events, counters.bytes))
         interval_s = time.monotonic() - rate.at_s
         if interval_s >= RATE_S_MIN:

@@ -9,6 +9,7 @@ from qanat.check import check_nodes
 from qanat.control.sampling import TapPoints
 from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
+from qanat.metrics import Metrics
 from qanat.wire.v1 import control_pb2 as wire
 
 
@@ -36,6 +37,10 @@ class Program(Protocol):
     """An agent or a collector."""
 
     role: ClassVar[str]
+
+    @property
+    def metrics(self) -> Metrics:
+        """Its own, which say what it runs, too."""
 
     @property
     def taps(self) -> TapPoints:

@@ -136,7 +136,7 @@ class TapPoint:
             try:
                 sampler.take(batch)
             except Exception as error:  # whatever is wrong with looking: the events go their way
-                log.exception("tap_failed", stream=batch.stream)
+                log.exception("tap_failed")
                 sampler.failure = f"{type(error).__name__}: {error}"
 
 

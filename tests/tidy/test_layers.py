@@ -15,7 +15,7 @@ CONFINED = {
     "aiohttp": ("master/http.py",),
     "kazoo": ("qanat/coordination/zookeeper.py",),
     "sqlite3": ("qanat/coordination/",),
-    "prometheus_client": ("qanat/metrics.py",),
+    "prometheus_client": ("qanat/metrics.py", "qanat/described.py"),
     "prompt_toolkit": ("qanat/cli/shell/",),
     "lark": ("qanat/flow/",),
     "sqlalchemy": ("qanat/channels/sql_database.py",),

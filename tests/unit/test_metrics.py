@@ -4,8 +4,11 @@ import re
 import urllib.request
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from qanat.metrics import CollectorMetrics, Metrics
+from qanat.described import LogicalDescription, NodeDescription
+from qanat.metrics import CollectorMetrics, MasterMetrics, Metrics
+from qanat.moved import STREAMS_MAX
 
 
 @pytest.fixture
@@ -17,13 +20,19 @@ def value(metrics, name, **labels):
     return metrics.registry.get_sample_value(name, {"logical_node": "web", **labels})
 
 
-UNITS = "events|bytes|batches|seconds|rewinds|failovers|commits|transactions|adoptions|connected|occurrences"
+COUNTED = "events|batches|rewinds|failovers|commits|transactions|adoptions|occurrences|assignments|operations|attempts"
+UNITS = f"{COUNTED}|bytes|seconds|position|revision|nodes|masters"
+# What is 0 or 1, or always 1.
+FLAGS = "connected|attached|applied|leads|state|info"
 
 
-def test_every_metric_is_named_by_noun_and_unit_and_explained(metrics):
-    for metric in metrics.registry.collect():
-        assert re.fullmatch(rf"qanat_([a-z]+_)*({UNITS})", metric.name), metric.name
-        assert re.fullmatch(r"[A-Z].+\.", metric.documentation), metric.name
+@pytest.mark.parametrize("kind", [Metrics, MasterMetrics])
+def test_every_metric_is_named_by_noun_and_unit_and_explained(kind):
+    for metric in kind().registry.collect():
+        assert re.fullmatch(r"[A-Z1].+\.", metric.documentation), metric.name
+        if not metric.name.startswith("process_"):
+            assert re.fullmatch(rf"qanat_([a-z]+_)*({UNITS}|{FLAGS})", metric.name), metric.name
+            assert metric.type != "counter" or re.search(rf"_({COUNTED}|bytes)$", metric.name), metric.name
 
 
 def test_agent_counts_batches_events_and_bytes(metrics):
@@ -71,5 +80,74 @@ def test_metrics_are_served_until_stopped(metrics, free_port):
         body = reply.read()
     stop()
     assert b'qanat_read_events_total{logical_node="web"} 4.0' in body
-    assert body == metrics.render()
+    assert b"_created" not in body
     metrics.serve(port)()  # the port is free again
+
+
+def parsed(metrics):
+    """As Prometheus reads them: `(name, labels) -> value`."""
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
+
+
+def test_node_under_masters_says_what_it_should_run_and_what_it_runs(metrics):
+    web = LogicalDescription("web", "NO_PROGRESS", wanted="b", running="a", attempts=2)
+    metrics.describe = lambda: NodeDescription(True, "r2", "r1", ["ACTIVE", "NO_PROGRESS"], [web])
+    found = parsed(metrics)
+    node = ("logical_node", "web")
+    assert found["qanat_statement_info", node, ("running", "a"), ("wanted", "b")] == 1
+    assert found["qanat_statement_applied", node] == 0
+    assert found["qanat_statement_attempts", node] == 2
+    assert found["qanat_logical_node_state", node, ("state", "NO_PROGRESS")] == 1
+    assert found["qanat_logical_node_state", node, ("state", "ACTIVE")] == 0
+    assert found["qanat_assignment_info", ("applied", "r1"), ("wanted", "r2")] == 1
+    assert found["qanat_assignment_applied",] == 0
+    assert found["qanat_master_attached",] == 1
+
+
+def test_node_without_masters_says_nothing_of_them(metrics):
+    assert not [name for name, *_ in parsed(metrics) if "statement" in name or "assignment" in name]
+
+
+def test_positions_are_those_of_the_streams_that_moved_last(metrics):
+    agent = metrics.agent("web")
+    agent.moved({f"s{number}": number for number in range(100)})
+    agent.moved({"s0": 7})
+    found = {
+        labels[-1][1]: at for (name, *labels), at in parsed(metrics).items() if name.endswith("_position")
+    }
+    assert len(found) == STREAMS_MAX
+    assert found["s0"] == 7
+    assert found["s99"] == 99
+    assert metrics.collector("coll").moved({"s": 1}, "a1/web") is None
+    assert value(metrics, "qanat_stream_position", logical_node="coll", stream="a1/web/s") == 1
+
+
+def test_oversize_events_that_a_source_put_aside_are_dropped_ones(metrics):
+    metrics.counts("web")("events_dead_lettered", 3)
+    assert value(metrics, "qanat_dropped_events_total", reason="oversize") == 3
+
+
+def test_ended_sender_leaves_nothing_waiting(metrics):
+    agent = metrics.agent("web")
+    for each in (agent.lag_bytes, agent.lag_s, agent.unacked_age_s):
+        each(5)
+    agent.idle()
+    assert [
+        value(metrics, f"qanat_{each}") for each in ("lag_bytes", "lag_seconds", "unacked_age_seconds")
+    ] == [0] * 3
+
+
+def test_master_counts_operations_by_outcome_and_nodes_by_state():
+    metrics = MasterMetrics()
+    metrics.performed("apply", "conflict", 0.5)
+    metrics.performed("tap", "ok", None)
+    metrics.states({"ACTIVE": 3, "ERROR": 0})
+    found = parsed(metrics)
+    assert found["qanat_operations_total", ("operation", "apply"), ("outcome", "conflict")] == 1
+    assert found["qanat_operation_seconds_sum", ("operation", "apply")] == 0.5
+    assert found["qanat_logical_nodes", ("state", "ACTIVE")] == 3
+    assert ("qanat_operation_seconds_sum", ("operation", "tap")) not in found

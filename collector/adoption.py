@@ -43,6 +43,10 @@ LOOK_S = 5.0
 # Recovery that fails so often in a row (disk full, file missing) is given up, and left to others or to later.
 RECOVERIES_MAX = 5
 
+# How long an adopter waits for the next byte to go from a dead fan-out's log to a branch, before it turns to others; much longer
+# than a commit takes, and shorter than a person waits for a branch that is away.
+BACKLOG_STUCK_S = 30.0
+
 # After a failure, and doubled with each: somebody has to do something about it first.
 FAILED_S, FAILED_S_MAX = 60.0, 3600.0
 
@@ -68,6 +72,7 @@ async def finish(core: ReceiverCore, sink: Sink, store: Store, *, give_up: Calla
     commands = deque(core.handle(m.Start()))
     reason: str | None = "it did not come to its end"
     recoveries = 0
+    backlog = _Backlog(sink)
     try:
         while commands:  # one procedure runs, so one step at a time is under way
             match commands.popleft():
@@ -78,11 +83,30 @@ async def finish(core: ReceiverCore, sink: Sink, store: Store, *, give_up: Calla
                     commands += core.handle(m.Stop())
                 case m.Perform() as command:
                     commands += await _performed(core, performer, command)
-            if core.state.phase is Phase.READY and not core.state.stopping:
+            if core.state.phase is Phase.READY and not core.state.stopping and backlog.is_done():
                 commands += core.handle(m.Stop())
     finally:
+        left_bytes = sink.backlog_bytes()
         await worker.close()
+    if left_bytes:
+        return f"{left_bytes} bytes wait for a branch that takes nothing now"
     return None if core.state.commits and core.state.trouble is None else reason
+
+
+class _Backlog:
+    """Watches a sink that has something to pass on before it can end."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._least_bytes: int | None = None
+        self._since_s = 0.0
+
+    def is_done(self) -> bool:
+        """All was passed on, or nothing moves."""
+        left_bytes, now_s = self._sink.backlog_bytes(), time.monotonic()
+        if self._least_bytes is None or left_bytes < self._least_bytes:
+            self._least_bytes, self._since_s = left_bytes, now_s
+        return left_bytes == 0 or now_s - self._since_s >= BACKLOG_STUCK_S
 
 
 async def _performed(core: ReceiverCore, performer: StepPerformer, command: m.Perform) -> list[m.Command]:
@@ -111,7 +135,8 @@ class Adoptions:
     """Looks for dead nodes and adopts their sinks of the logical nodes that run here, one after the other.
 
     `sinks`: by logical node, what makes its sink as it is on a given physical node. `core`: makes the core of a sink.
-    `after_s`: how long a node has to be gone. `adopted` is called after each adoption.
+    `after_s`: how long a node has to be gone. `adopted` is called after each adoption; `stranded` with how many bytes of a
+    dead sink nobody reaches but on its host, 0 when that is over.
     """
 
     physical_node: str
@@ -120,6 +145,7 @@ class Adoptions:
     core: Callable[[str], ReceiverCore]
     after_s: float
     adopted: Callable[[], None]
+    stranded: Callable[[str, int], None] = lambda sink, size: None
     now_s: Callable[[], float] = time.monotonic
     _gone_since_s: dict[str, float] = field(default_factory=dict)
     _settled: dict[str, int] = field(
@@ -127,6 +153,7 @@ class Adoptions:
     )  # by sink: the version of a record that left nothing
     _failures: dict[str, _Failures] = field(default_factory=dict)
     _living: set[str] = field(default_factory=set)
+    _stranded: dict[str, int] = field(default_factory=dict)  # by sink: bytes that people were told of
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -139,6 +166,8 @@ class Adoptions:
 
     async def _look(self) -> None:
         await self._look_who_lives()
+        for sink in [each for each in self._stranded if each.partition("/")[0] in self._living]:
+            self._strand(sink, LeftBehind(0, 0))
         for child in await self.store.children(SINKS):
             sink = unquote(child)
             physical, _, logical = sink.partition("/")
@@ -173,12 +202,25 @@ class Adoptions:
             token = documents.decode_record(node.value, documents.commit_path(sink)).token
             if token is not None:
                 left = await asyncio.to_thread(component.left_behind, token)
-            if left is None:
+            self._strand(sink, left or LeftBehind(0, 0))
+            if left is None or not left.is_finishable:
                 self._settled[sink] = node.version
                 return
             await self._adopt_alone(sink, component, left)
         except QanatError as error:
             self._failed(sink, str(error))
+
+    def _strand(self, sink: str, left: LeftBehind) -> None:
+        """Tell people, once, what only they can help."""
+        if left.stranded_bytes == self._stranded.get(sink, 0):
+            return
+        self.stranded(sink, left.stranded_bytes)
+        if not left.stranded_bytes:
+            del self._stranded[sink]
+            log.info("stranded_events_back", sink=sink)
+            return
+        self._stranded[sink] = left.stranded_bytes
+        log.error("events_stranded", sink=sink, bytes=left.stranded_bytes, reason=left.stranded)
 
     async def _adopt_alone(self, sink: str, component: Sink, left: LeftBehind) -> None:
         """One adopter at a time: two would not harm, but only hinder each other."""
@@ -198,6 +240,7 @@ class Adoptions:
             sink=sink,
             files=left.files,
             events=left.events,
+            log_bytes=left.waiting_bytes,
             reason=f"its node is gone for {self.after_s:g} s, and has left them unfinished in storage that is reached from here",
         )
         watching = asyncio.create_task(self._watch_who_lives())

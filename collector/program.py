@@ -16,6 +16,7 @@ import structlog
 
 from collector.adoption import Adoptions
 from collector.fan_out.build import build_sink
+from collector.fan_out.lag import Lag
 from collector.pipeline import Pipeline
 from collector.presence import Presence, watch_store
 from qanat import limits, registry
@@ -26,6 +27,7 @@ from qanat.delivery.receiver import ReceiverCore
 from qanat.flow.bind import bind
 from qanat.flow.model import LogicalNode
 from qanat.metrics import Metrics
+from qanat.throttle import Throttles
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +72,7 @@ class Collector:
     metrics: Metrics
     settings: Settings
     taps: TapPoints = field(default_factory=TapPoints)
+    throttles: Throttles = field(default_factory=Throttles)
 
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and what was received is committed. Raises ConfigError."""
@@ -118,6 +121,7 @@ class Collector:
             self._core,
             self.settings.adopt_after_s,
             self.metrics.adoptions.inc,
+            lambda sink, size: self.metrics.stranded_bytes.labels(sink).set(size),
         )
 
     def _context(self, node: LogicalNode, physical_node: str, state_dir: Path) -> Context:
@@ -127,6 +131,7 @@ class Collector:
             host=socket.gethostname(),
             state_dir=state_dir,
             count=self.metrics.counts(node.name),
+            throttles=self.throttles,
         )
 
     def _core(self, sink: str) -> ReceiverCore:
@@ -155,7 +160,10 @@ class Collector:
 
     def build_sink(self, node: LogicalNode) -> Sink:
         """The sink of `node`, not open. Raises ConfigError, OSError."""
-        return build_sink(node, self._context_here(node))
+        return build_sink(node, self._context_here(node), partial(self._branch_lags, node.name))
+
+    def _branch_lags(self, logical_node: str, branch: str, lag: Lag) -> None:
+        self.metrics.branch_lag(logical_node, branch, bytes=lag.bytes, events=lag.events, seconds=lag.seconds)
 
     def _context_here(self, node: LogicalNode) -> Context:
         context = self._context(node, self.name, self.state_dir / node.name)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 
-from qanat.batch import Batch
+from qanat.batch import Batch, Payload
 from qanat.clock import Clock, SystemClock
 from qanat.config import Bytes
 from qanat.throttle import Throttles
@@ -205,6 +205,10 @@ class Inlet(abc.ABC):
     def when_room(self, call: Callable[[], None]) -> None:
         """`call` once, from any thread, as soon as there is room; it must not block."""
 
+    @abc.abstractmethod
+    def fail(self, error: BaseException) -> None:
+        """The source can't go on, which ends its node with this error; bad data never is a reason for it."""
+
 
 class LiveSource(Component):
     """A source whose events are pushed to it and can't be read again: it needs a channel, in which they are numbered.
@@ -348,10 +352,21 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """What a dead process's sink has committed and not finished: how many files (uploads, ...), with how many events."""
+    """What a dead process's sink has committed and not finished: how many files (uploads, ...), with how many events.
+
+    `waiting_bytes`: what lies in a log that it was to take from; `stranded`: where more of it lies that can't be reached from
+    here, a sentence, and `stranded_bytes` how much."""
 
     files: int
     events: int
+    waiting_bytes: int = 0
+    stranded_bytes: int = 0
+    stranded: str = ""
+
+    @property
+    def is_finishable(self) -> bool:
+        """There is something to do about it here."""
+        return bool(self.files or self.waiting_bytes)
 
 
 class Sink(Component):
@@ -405,6 +420,11 @@ class Sink(Component):
     @abc.abstractmethod
     def drain(self) -> None:
         """The next `prepare` closes and publishes every open file: the last one before `close` on a clean stop."""
+
+    def backlog_bytes(self) -> int:
+        """What is committed here, and still has to go on from here to where it belongs (a fan-out's branches): while there
+        is any, whoever finishes this sink for another goes on committing. *Thread*: any."""
+        return 0
 
     @abc.abstractmethod
     def close(self) -> None:

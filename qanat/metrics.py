@@ -31,6 +31,13 @@ COMMIT_SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 _LABEL = "logical_node"
 
+# Branches are numbered from 0, in the order of the flow.
+_BRANCH_LAGS = {
+    "bytes": "Bytes in a collector's fan-out log that one branch has not stored yet.",
+    "events": "Events in a collector's fan-out log that one branch has not stored yet.",
+    "seconds": "Since the oldest event that one branch of a collector's fan-out has not stored was read at its source.",
+}
+
 
 # What components count that is not in storage on purpose, and the reason.
 _DROPPED = {"events_dead_lettered": "oversize"}
@@ -82,6 +89,16 @@ class Metrics:
             "qanat_unacked_age_seconds",
             "Since when the oldest batch waits that was read (agent) or received (collector) and is not acknowledged.",
         )
+        self.stranded_bytes = Gauge(
+            "qanat_stranded_bytes",
+            "Acknowledged bytes in the fan-out log of a dead collector, which nobody reaches but on its host, by its sink.",
+            ("sink",),
+            registry=self.registry,
+        )
+        self._branch_lags = {
+            unit: Gauge(f"qanat_branch_lag_{unit}", sentence, (_LABEL, "branch"), registry=self.registry)
+            for unit, sentence in _BRANCH_LAGS.items()
+        }
         self.component = self._counter(
             "qanat_component_occurrences", "What sources and sinks count themselves, by name.", "what"
         )
@@ -121,6 +138,11 @@ class Metrics:
     def collector(self, logical_node: str) -> CollectorMetrics:
         """The metrics of one collector sink."""
         return CollectorMetrics(self, logical_node)
+
+    def branch_lag(self, logical_node: str, branch: str, **by_unit: float) -> None:
+        """How far one branch of a collector's fan-out is behind, in `bytes`, `events` and `seconds`."""
+        for unit, value in by_unit.items():
+            self._branch_lags[unit].labels(logical_node, branch).set(value)
 
     def counts(self, logical_node: str) -> Callable[[str, int], None]:
         """What a component's `Context.count` should be."""

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from collector.decorated import DecoratedSink
+from collector.fan_out.lag import Told
 from collector.fan_out.sink import Branch, FanOut
 from qanat import registry
+from qanat.chain import build_chain
 from qanat.component import Context, Sink
 from qanat.errors import ConfigError
 from qanat.flow.bind import bind
 from qanat.flow.model import Call, LogicalNode, SinkExpression
 from qanat.flow.printer import print_sink
-from qanat.flow.sinks import branches
+from qanat.flow.sinks import branches, decorated, undecorated
 
 
-def build_sink(node: LogicalNode, context: Context) -> Sink:
-    """The sink, or a fan-out of sinks. Raises ConfigError."""
-    found = list(branches(node.sink))
+def build_sink(node: LogicalNode, context: Context, told: Told = lambda name, lag: None) -> Sink:
+    """The sink, or a fan-out of sinks, of which `told` hears how far each is behind. Raises ConfigError."""
+    decorators, inner = undecorated(node.sink)
+    found = list(branches(inner))
     if len(found) == 1:
-        return _component(found[0].sink, context)
-    return FanOut(
+        return _component(decorated(decorators, found[0].sink), context)
+    fan_out = FanOut(
         [
             Branch(str(index), _component(branch.sink, branch_context(context, index)), branch.required)
             for index, branch in enumerate(found)
         ],
         context,
+        told=told,
     )
+    return _behind(fan_out, decorators, context)
 
 
 def branch_context(context: Context, index: int) -> Context:
@@ -39,10 +46,17 @@ def branch_context(context: Context, index: int) -> Context:
     return replace(context, logical_node=name, state_dir=state_dir)
 
 
-def _component(sink: SinkExpression, context: Context) -> Sink:
+def _component(expression: SinkExpression, context: Context) -> Sink:
+    decorators, sink = undecorated(expression)
     if not isinstance(sink, Call):
         raise ConfigError(
             f"{print_sink(sink)} in a collector: it stores in one place, or with [ a, b ] in several"
         )
     found = registry.sink(sink.name)
-    return found(bind(sink, found.Config), context)
+    return _behind(found(bind(sink, found.Config), context), decorators, context)
+
+
+def _behind(sink: Sink, decorators: Sequence[Call], context: Context) -> Sink:
+    """The sink as what feeds it sees it; itself when there are no decorators."""
+    chain = build_chain(decorators, context)
+    return sink if chain is None else DecoratedSink(sink, chain, context)

@@ -9,6 +9,8 @@ transaction and is cut off by `open`. *Thread*: `append`, `cut`, `open` by one; 
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from collector.fan_out.token import LogPlace
 from collector.files import disk, staging
 from qanat.batch import Batch
 from qanat.errors import CorruptError, RetryableError
@@ -26,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 # What is dropped at once when all branches have passed it. Small beside any disk, large beside the cost of a file.
 SEGMENT_BYTES = 64 * MIB
+
+_IDENTITY = "identity"
 
 
 @dataclass(slots=True)
@@ -48,6 +53,16 @@ class BranchLog:
         ] = []  # descriptors of segments written to since the last cut, but the open one
         self._lock = threading.Lock()
         self.end = 0
+        self.place = LogPlace()
+
+    @property
+    def directory(self) -> Path:
+        """Where it is."""
+        return self._directory
+
+    def elsewhere(self, directory: Path) -> BranchLog:
+        """One like this in another directory."""
+        return BranchLog(directory, self._capacity_bytes, segment_bytes=self._segment_bytes)
 
     @property
     def begin(self) -> int:
@@ -61,13 +76,54 @@ class BranchLog:
         with disk.explained("opening the log of a fan-out in", self._directory), self._lock:
             self._close_files()
             disk.make_directories(self._directory)
-            found = [_Segment(int(path.stem), path) for path in sorted(self._directory.glob("*.log"))]
+            self.place = LogPlace(socket.gethostname(), str(self._directory.absolute()), self._identity())
+            found = self._found()
             self._segments = [segment for segment in found if segment.start < end]
             for segment in found[len(self._segments) :]:
                 segment.path.unlink()
             self.end = end
             if self._segments:
                 self._go_on(self._segments[-1])
+
+    def attach(self, begin: int, end: int) -> None:
+        """Read `[begin, end)` of another process's log, and change nothing of it. *Blocking*. Raises CorruptError when it is
+        not all there, RetryableError."""
+        with disk.explained("reading the log of a fan-out in", self._directory), self._lock:
+            self._segments = [segment for segment in self._found() if segment.start < end]
+            self.end = end
+            starts = [segment.start for segment in self._segments]
+            ends = [each.start + each.path.stat().st_size for each in self._segments]
+        if begin < end and not (
+            starts and starts[0] <= begin and ends[-1] >= end and ends[:-1] == starts[1:]
+        ):
+            raise CorruptError(
+                f"the log of a fan-out in {self._directory} does not have all bytes from {begin} to {end}: it is an older copy, "
+                "or somebody removed or truncated files of it"
+            )
+
+    def is_at(self, place: LogPlace) -> bool:
+        """Whether this is the very log that was at `place`. *Blocking*."""
+        try:
+            return (
+                bool(place.identity) and (self._directory / _IDENTITY).read_text().strip() == place.identity
+            )
+        except OSError:
+            return False
+
+    def _found(self) -> list[_Segment]:
+        return [_Segment(int(path.stem), path) for path in sorted(self._directory.glob("*.log"))]
+
+    def _identity(self) -> str:
+        """Given to the directory once. Raises OSError."""
+        path = self._directory / _IDENTITY
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(secrets.token_hex(16) + "\n")
+            temporary.rename(path)
+            disk.sync_directory(self._directory)
+            return path.read_text().strip()
 
     def set_aside(self) -> None:
         """For a start at which no commit is known. If the store that knew was lost, this may be the only copy of acked events.

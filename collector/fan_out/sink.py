@@ -5,7 +5,8 @@ takes, and the senders wait. The others are fed from a log on this collector's d
 record: one that is slow or away holds up nobody, and goes on where it was when it is back. So an event is acked when it is
 in storage in every required branch, and in storage or durable in the log for the others.
 
-The log lies in the collector's state directory. If the host dies, what only the log has comes when the host is back.
+The log lies in the collector's state directory. If the host dies, what only the log has comes when the host is back; or, when
+the directory is on storage that others have at the same path, from whoever adopts this sink (`adoption.py`).
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import structlog
 
 from collector.dead_letters import DeadLetters
+from collector.fan_out import adoption
+from collector.fan_out import token as tokens
+from collector.fan_out.lag import Lags, Told
 from collector.fan_out.log import BranchLog
 from collector.fan_out.runner import BranchRunner
+from collector.fan_out.token import Token
 from qanat.batch import Batch
-from qanat.component import Context, Prepared, Sink
+from qanat.component import Context, LeftBehind, Prepared, Sink
 from qanat.delivery.fan_out import Mark
-from qanat.errors import CorruptError, PermanentError
+from qanat.errors import PermanentError, RetryableError
 from qanat.limits import GIB
 
 log = structlog.get_logger(__name__)
-
-VERSION = 1
-MAGIC = "fan-out"
 
 # Some minutes of a busy collector's events, or days of a quiet one's, wait for a branch that is away; then senders do.
 LOG_BYTES_MAX = 10 * GIB
@@ -46,22 +47,18 @@ class Branch:
     required: bool = False
 
 
-class _Token(msgspec.Struct, frozen=True, array_like=True):
-    """`direct`: tokens of the branches written to directly. `marks`: of those fed from the log, committed up to `end`."""
-
-    magic: str
-    version: int
-    direct: dict[str, bytes]
-    marks: dict[str, Mark]
-    end: int
-
-
 class FanOut(Sink):
     """A sink made of sinks."""
 
     def __init__(
-        self, branches: Sequence[Branch], context: Context, *, log_bytes_max: int = LOG_BYTES_MAX
+        self,
+        branches: Sequence[Branch],
+        context: Context,
+        *,
+        log_bytes_max: int = LOG_BYTES_MAX,
+        told: Told = lambda name, lag: None,
     ) -> None:
+        """`told` hears how far each branch is behind."""
         super().__init__(None, context)
         self._branches = branches
         self._log = BranchLog(context.state_dir / "fan-out", log_bytes_max)
@@ -71,67 +68,97 @@ class FanOut(Sink):
         }
         self._direct: dict[str, Sink] = {}
         self._fed: dict[str, BranchRunner] = {}
+        self._lags = Lags(self._log, context.clock, told)
         self._draining = False
+        self._adopts = False  # the sink of a dead collector, whose log is read and not written
+        self._reached: BranchLog | None = self._log
+        self._late: set[str] = set()  # of the branches, whose storage was away when it was claimed
+        self._committed = tokens.decode(None, "")
+        self._events = 0
 
     # Recovery.
 
+    def left_behind(self, token: bytes) -> LeftBehind | None:
+        """Files of the branches, and what lies in the log for those that did not take it."""
+        committed = self._decoded(token)
+        found = adoption.left_behind(
+            [(branch.name, branch.sink) for branch in self._branches], committed, self._log
+        )
+        return found if found.is_finishable or found.stranded_bytes else None
+
+    def claim(self, *, by_force: bool = False) -> None:
+        self._adopts = by_force
+        for branch in self._branches:
+            if branch.name not in self._fed:
+                self._claim_direct(branch, by_force)
+        for runner in self._fed.values():
+            runner.claim(by_force=by_force)
+
+    def _claim_direct(self, branch: Branch, by_force: bool) -> None:
+        """Before the record is read nobody knows how a branch is fed. One that need not be waited for is fed from the log
+        if its storage is away now."""
+        self._late.discard(branch.name)
+        try:
+            branch.sink.claim(by_force=by_force)
+        except RetryableError:
+            if by_force or branch.required:
+                raise
+            self._late.add(branch.name)
+
     def open(self, token: bytes | None) -> None:
         committed = self._decoded(token)
-        if token is None:
-            self._log.set_aside()
-        self._log.open(committed.end)
+        if self._adopts:
+            self._branches = [each for each in self._branches if each.name in committed.names]
+            self._reached = adoption.reached_log(committed, self._log)
+        else:
+            self._reached = self._log
+            if token is None:
+                self._log.set_aside()
+            self._log.open(committed.end)
+        self._events = committed.events
         self._assign(committed)
         for name, sink in self._direct.items():
-            sink.open(self._token_of(name, committed))
-        self._recorded(committed)
+            sink.open(committed.of(name))
+        self._recorded(committed, reread=True)
 
     def discard(self, token: bytes | None) -> None:
         committed = self._decoded(token)
-        self._log.open(committed.end)
+        if not self._adopts:
+            self._log.open(committed.end)
+        self._events = committed.events
         for name, sink in self._direct.items():
-            sink.discard(self._token_of(name, committed))
-        self._recorded(committed)
+            sink.discard(committed.of(name))
+        self._recorded(committed, reread=True)
 
-    def _assign(self, committed: _Token) -> None:
+    def _assign(self, committed: Token) -> None:
         """Who is written to directly: the required, once they have taken what the log still has for them."""
         for branch in self._branches:
             mark = committed.marks.get(branch.name)
-            if branch.required and (mark is None or mark.at >= committed.end):
+            is_direct = branch.name not in self._fed
+            if is_direct and branch.required and (mark is None or mark.at >= committed.end):
                 self._direct[branch.name] = branch.sink
-            elif branch.name not in self._fed:
+            elif is_direct:
                 self._fed[branch.name] = BranchRunner(
-                    branch.name, branch.sink, self._log, self._dead_letters[branch.name]
+                    branch.name,
+                    branch.sink,
+                    self._reached,
+                    self._dead_letters[branch.name],
+                    is_claimed=branch.name not in self._late,
                 )
-        known = {branch.name for branch in self._branches}
-        for name in (committed.direct.keys() | committed.marks.keys()) - known:
+        for name in committed.names - {branch.name for branch in self._branches}:
             log.warning(
                 "branch_left_out", branch=name, consequence="what the log still had for it is dropped"
             )
 
-    def _decoded(self, token: bytes | None) -> _Token:
-        """Of a sink that stood alone so far, the token is the first branch's."""
-        if token is None:
-            return _Token(MAGIC, VERSION, {}, {}, 0)
-        try:
-            decoded = msgspec.msgpack.decode(token, type=_Token)
-        except msgspec.DecodeError:
-            return _Token(MAGIC, VERSION, {self._branches[0].name: token}, {}, 0)
-        if decoded.version != VERSION:
-            raise CorruptError(
-                f"a fan-out's token has version {decoded.version}, this program reads {VERSION}: run the program that wrote it"
-            )
-        return decoded
+    def _decoded(self, token: bytes | None) -> Token:
+        return tokens.decode(token, self._branches[0].name)
 
-    @staticmethod
-    def _token_of(name: str, committed: _Token) -> bytes | None:
-        mark = committed.marks.get(name)
-        return committed.direct.get(name) if mark is None else mark.token
-
-    def _recorded(self, committed: _Token) -> None:
+    def _recorded(self, committed: Token, *, reread: bool = False) -> None:
         """Tell the branches that are fed what the record says. A new one begins at the end."""
+        self._committed = committed
         for name, runner in self._fed.items():
-            mark = committed.marks.get(name, Mark(committed.direct.get(name), committed.end))
-            runner.recorded(mark, committed.end)
+            new = Mark(committed.direct.get(name), committed.end, committed.events)
+            runner.recorded(committed.marks.get(name, new), committed.end, reread=reread)
 
     # Transactions.
 
@@ -143,32 +170,47 @@ class FanOut(Sink):
                 self._dead_letters[name].put(batch, str(error))
         if self._fed:
             self._log.append(batch)
+            self._events += batch.count
+
+    def pause_s(self) -> float:
+        return max((sink.pause_s() for sink in list(self._direct.values())), default=0.0)
 
     def prepare(self) -> Prepared:
+        late = [name for name, runner in self._fed.items() if runner.must_reread]
+        if late:
+            raise RetryableError(f"the storage of branch {', '.join(late)} is back: the record is read again")
+        if not self._adopts:
+            self._lags.measure(self._committed)
         if self._draining:
             for runner in self._fed.values():
                 runner.wait_until_drained(DRAIN_S / len(self._fed))
         prepared = {name: sink.prepare() for name, sink in self._direct.items()}
-        token = _Token(
-            MAGIC,
-            VERSION,
+        token = Token(
+            tokens.MAGIC,
+            tokens.VERSION,
             {name: each.token for name, each in prepared.items()},
             {name: runner.mark for name, runner in self._fed.items()},
-            self._log.end,
+            self._committed.end if self._adopts else self._log.end,
+            self._events,
+            self._committed.log if self._adopts else self._log.place,
         )
         syncs: list[Callable[[], None]] = [each.sync for each in prepared.values()]
-        if self._fed:
+        if self._fed and not self._adopts:
             syncs.append(self._log.cut())
-        return Prepared(msgspec.msgpack.encode(token), lambda: _sync(syncs))
+        return Prepared(tokens.encode(token), lambda: _sync(syncs))
 
     def publish(self, token: bytes) -> None:
         committed = self._decoded(token)
         self._recorded(committed)
         for name, sink in self._direct.items():
-            direct = self._token_of(name, committed)
+            direct = committed.of(name)
             if direct is not None:
                 sink.publish(direct)
-        self._log.release(min((mark.at for mark in committed.marks.values()), default=committed.end))
+        if self._reached is not None:
+            self._reached.release(committed.slowest)
+
+    def backlog_bytes(self) -> int:
+        return max((runner.left_bytes for runner in self._fed.values()), default=0)
 
     def drain(self) -> None:
         self._draining = True

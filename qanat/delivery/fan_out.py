@@ -18,10 +18,12 @@ import msgspec
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """What a branch has stored: its sink's token, and the place in the log up to which it covers it, in bytes."""
+    """What a branch has stored: its sink's token, the place in the log up to which it covers it, in bytes, and how many events
+    are before that place."""
 
     token: bytes | None
     at: int
+    events: int = 0
 
 
 class Todo(enum.Enum):

@@ -14,12 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.fan_out import runner
+from collector.fan_out.lag import MEASURE_S, Lag
 from collector.fan_out.log import BranchLog
 from collector.fan_out.sink import Branch, FanOut
 from qanat.batch import Batch, lines_batch
+from qanat.clock import ManualClock
 from qanat.component import Context, Prepared, Sink
 from qanat.delivery.fan_out import BranchCore, Mark, Todo
 from qanat.errors import CorruptError, RetryableError
+
+NS = 1_000_000_000
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Disk:
     durable: list[tuple[int, int]] = field(default_factory=list)
     published: int = 0
     broken: bool = False
+    claims: int = 0
 
 
 class ListSink(Sink):
@@ -42,6 +47,10 @@ class ListSink(Sink):
     def _check(self) -> None:
         if self._disk.broken:
             raise RetryableError("broken for the test")
+
+    def claim(self, *, by_force: bool = False) -> None:
+        self._check()
+        self._disk.claims += 1
 
     def open(self, token: bytes | None) -> None:
         self._check()
@@ -97,6 +106,7 @@ class Node:
             for index, required in enumerate(self._required)
         ]
         self.sink = FanOut(branches, self._context)
+        self.sink.claim()
         self.sink.open(self.record)
         if self.record is not None:
             self.sink.publish(self.record)
@@ -118,6 +128,15 @@ class Node:
             self.record, self.committed = prepared.token, self.position
             self.sink.publish(prepared.token)
 
+    def commit_or_abort(self) -> str:
+        """As a collector does; why, when it aborts."""
+        try:
+            self.commit()
+        except RetryableError as error:
+            self.abort()
+            return str(error)
+        return ""
+
     def abort(self) -> None:
         self.sink.discard(self.record)
         self.position = self.committed
@@ -131,7 +150,7 @@ class Node:
         deadline = time.monotonic() + 20
         while not done():
             assert time.monotonic() < deadline, [self.stored(index) for index in range(len(self.disks))]
-            self.commit()
+            self.commit_or_abort()
             time.sleep(0.002)  # the branches' threads
 
 
@@ -167,6 +186,56 @@ def test_a_dead_branch_holds_up_nobody_and_catches_up_by_itself(node: Callable[.
     cluster.disks[1].broken = False
     cluster.settle(lambda: cluster.stored(1) == everything)
     assert cluster.stored(0) == everything
+
+
+def test_a_branch_whose_storage_could_not_be_claimed_begins_after_the_record_was_read_again(
+    node: Callable[..., Node], tmp_path: Path
+) -> None:
+    cluster = node(False, False)
+    cluster.disks[1].broken = True
+    cluster.crash()
+    for _ in range(3):
+        cluster.append()
+        cluster.commit()
+    cluster.settle(lambda: cluster.stored(0) == [0, 5, 10])
+    claims = cluster.disks[1].claims
+    cluster.disks[1].broken = False
+    cluster.settle(lambda: cluster.disks[1].claims == claims + 1)
+    assert "branch 1 is back" in cluster.commit_or_abort()
+    cluster.settle(lambda: cluster.stored(1) == [0, 5, 10])
+
+
+def test_storage_taken_in_the_place_of_a_dead_one_is_all_claimed_before_the_record_is_read(
+    node: Callable[..., Node],
+) -> None:
+    cluster = node(False, False)
+    cluster.disks[1].broken = True
+    with pytest.raises(RetryableError, match="broken"):
+        cluster.sink.claim(by_force=True)
+
+
+def test_how_far_a_branch_is_behind_is_told(tmp_path: Path) -> None:
+    clock, told = ManualClock(wall_ns=100 * NS), dict[str, Lag]()
+    context = Context("c1", "coll", "host", tmp_path, clock)
+    disks = [Disk(), Disk(broken=True)]
+    branches = [Branch(str(index), ListSink(disk, context)) for index, disk in enumerate(disks)]
+    sink = FanOut(branches, context, told=told.__setitem__)
+    sink.open(None)
+    for number in range(20):
+        sink.append(lines_batch("s", number * 4, b"a\nb\n", timestamp_ns=90 * NS, attributes={}))
+    deadline = time.monotonic() + 20
+    while len(told) < 2 or told["0"].events or not told["1"].events:
+        assert time.monotonic() < deadline, told
+        prepared = sink.prepare()
+        prepared.sync()
+        sink.publish(prepared.token)
+        clock.advance(MEASURE_S)
+        time.sleep(0.002)  # the branches' threads
+    sink.close()
+    assert told["0"] == Lag()
+    assert told["1"].bytes > 80
+    assert told["1"].events == 40
+    assert told["1"].seconds >= 10
 
 
 def test_a_required_branch_is_waited_for(node: Callable[..., Node]) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from agent.delivery import Delivery
 from agent.feed import Feed
 from agent.losses import Losses
+from agent.pushed import PushedFeed
 from qanat.component import Level, Source
 
 # How often a channel that is left for another is asked whether all that it took is safe: a group commit takes some 10 ms.
@@ -22,7 +23,7 @@ Deliver = Callable[[Source], Delivery]
 class Channelled:
     """`deliver`: makes the delivery of each of the feed's cursors from the reader of it."""
 
-    def __init__(self, feed: Feed, deliver: Sequence[Deliver], losses: Losses) -> None:
+    def __init__(self, feed: Feed | PushedFeed, deliver: Sequence[Deliver], losses: Losses) -> None:
         self._feed = feed
         self._deliver = deliver
         self._losses = losses

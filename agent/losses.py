@@ -7,6 +7,7 @@ from collections import Counter
 
 import structlog
 
+from agent import pushed
 from qanat.channels import streams
 from qanat.component import Context
 from qanat.metrics import AgentMetrics
@@ -16,10 +17,17 @@ log = structlog.get_logger(__name__)
 # Often enough to see that it goes on, rare enough that a full channel fills no disk with log lines.
 LOG_S = 60.0
 
+# What live sources count.
+DATAGRAMS_LOST = "datagrams_lost"
+OVERSIZE_LOST = "events_oversize_lost"
+
 REASONS = {
     streams.DROPPED: "channel_full",
     streams.LOST: "gone",  # for one destination: dropped in favour of others, or acked by a collector that then crashed
     streams.DAMAGED: "damaged",
+    pushed.UNACCEPTED: "not_accepted",  # received, when the agent stopped and the channel took nothing more
+    DATAGRAMS_LOST: "socket_full",  # by the kernel, for want of a reader; who sends datagrams can't be asked to wait
+    OVERSIZE_LOST: "oversize",
 }
 
 

@@ -157,7 +157,12 @@ class RunningNode:
 
 
 def _lines(node: LogicalNode) -> tuple[Line, ...]:
-    return lines(node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level)
+    return lines(
+        node,
+        routes(node.sink, registry.general_form),
+        lambda name: registry.agent_sink(name).level,
+        registry.is_live,
+    )
 
 
 def _without_sinks(line: Line) -> Line:

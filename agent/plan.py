@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from qanat.component import Full, Level
 from qanat.flow.model import Call, Keyword, LogicalNode, Text
@@ -15,39 +16,75 @@ DEFAULT_CHANNELS = {
     Level.BE: Call("memoryChannel", keywords=(Keyword("full", Call("drop")),)),
 }
 
+# For a source that can't be read again.
+LIVE_CHANNELS = {**DEFAULT_CHANNELS, Level.E2E: Call("fileChannel")}
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """`label`: names its sender, its metrics, and its cursor in a channel."""
+    """`label`: names its sender, its metrics, and its cursor in a channel. `decorators`: between the channel and it."""
 
     label: str
     level: Level
     sinks: tuple[Call, ...]
     required: bool
+    decorators: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One instance of the source, and where its events go. `label` names its state directory."""
+    """One instance of the source, and where its events go. `label` names its state directory. `decorators`: right behind the
+    source, before any channel."""
 
     label: str
     source: Call
     channel: Call | None
     destinations: tuple[Destination, ...]
+    decorators: tuple[Call, ...] = ()
 
 
-def lines(node: LogicalNode, routes: tuple[Route, ...], level_of: Callable[[str], Level]) -> tuple[Line, ...]:
+def lines(
+    node: LogicalNode,
+    routes: tuple[Route, ...],
+    level_of: Callable[[str], Level],
+    is_live: Callable[[str], bool],
+) -> tuple[Line, ...]:
     """A channel that the flow names is shared by all destinations. Else each has a source of its own, whose position is its
-    cursor, so that none has to wait for another.
+    cursor, so that none has to wait for another; but what is pushed to the node comes once, so a live source has one channel,
+    that of the strongest level.
 
-    The first destination is named like the node: a flow that becomes a fan-out goes on where it was."""
+    The first destination is named like the node: a flow that becomes a fan-out goes on where it was.
+
+    Decorators that all destinations of a channel share run before it: what they remove takes no room in it. But events of a live
+    source have no positions before they are in the channel."""
+    is_pushed = is_live(node.source.name)
+    levels = [level_of(route.sinks[0].name) for route in routes]
+    channel = node.channel or (LIVE_CHANNELS[max(levels)] if is_pushed else None)
+    shared = () if channel is None or is_pushed else _shared(routes)
     found = tuple(
-        Destination(_label(node.name, number), level_of(route.sinks[0].name), route.sinks, route.required)
-        for number, route in enumerate(routes)
+        Destination(
+            _label(node.name, number), level, route.sinks, route.required, route.decorators[len(shared) :]
+        )
+        for number, (route, level) in enumerate(zip(routes, levels, strict=True))
     )
-    if node.channel is not None:
-        return (Line(node.name, node.source, node.channel, found),)
-    return tuple(Line(each.label, node.source, DEFAULT_CHANNELS.get(each.level), (each,)) for each in found)
+    if channel is not None:
+        return (Line(node.name, node.source, channel, found, shared),)
+    return tuple(
+        Line(
+            each.label,
+            node.source,
+            DEFAULT_CHANNELS.get(each.level),
+            (replace(each, decorators=()),),
+            each.decorators,
+        )
+        for each in found
+    )
+
+
+def _shared(routes: tuple[Route, ...]) -> tuple[Call, ...]:
+    """The decorators that all of them begin with."""
+    together = zip(*(route.decorators for route in routes), strict=False)
+    return tuple(each[0] for each in takewhile(lambda each: all(one == each[0] for one in each), together))
 
 
 def weakened(line: Line, keeps: Level) -> Iterator[str]:

@@ -14,18 +14,22 @@ import structlog
 from agent import abreast, home
 from agent.abreast import Pace
 from agent.channelled import Channelled, Deliver
+from agent.decorated import DecoratedSource
 from agent.delivery import Delivery
 from agent.feed import Feed
 from agent.losses import Losses
 from agent.plan import Destination, Line, lines, weakened
+from agent.pushed import PushedFeed
 from qanat import registry
-from qanat.component import Context, Cursor, Level, Source
+from qanat.chain import build_chain
+from qanat.component import Context, Cursor, Level, LiveSource, Source
 from qanat.control.sampling import TapPoints
 from qanat.delivery.sender import SenderCore
 from qanat.flow.bind import bind
 from qanat.flow.model import Call, LogicalNode
 from qanat.flow.routes import routes
 from qanat.metrics import Metrics
+from qanat.throttle import Throttles
 
 Running = Delivery | Channelled
 
@@ -60,6 +64,7 @@ class Agent:
     nodes: Sequence[LogicalNode]
     metrics: Metrics
     taps: TapPoints = field(default_factory=TapPoints)
+    throttles: Throttles = field(default_factory=Throttles)
 
     async def run(self, stop: asyncio.Event) -> None:
         """*Blocking* until `stop` is set and what was sent is acked. Raises ConfigError, FencedError."""
@@ -82,7 +87,10 @@ class Agent:
         `instance`: of the process. `to_open`: it will be; else this is to see whether it can be built. Raises ConfigError, and
         OSError where state can't be kept."""
         planned = lines(
-            node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level
+            node,
+            routes(node.sink, registry.general_form),
+            lambda name: registry.agent_sink(name).level,
+            registry.is_live,
         )
         together = abreast.paces([line.destinations[0].required for line in planned], abreast.WINDOW_BYTES)
         return [
@@ -98,18 +106,27 @@ class Agent:
     def _line(self, line: Line, sending: _Sending, pace: Pace | None) -> Running:
         context = self._context(line.label, self.state_dir / line.label)
         source_type = registry.source(line.source.name)
-        source = source_type(bind(line.source, source_type.Config), context)
+        losses = Losses(context, self.metrics.agent(line.label))
+        source = source_type(bind(line.source, source_type.Config), replace(context, count=losses.count))
         if line.channel is not None:
-            return self._channelled(line, line.channel, source, context, sending, pace)
+            return self._channelled(line, line.channel, source, context, losses, sending, pace)
+        assert isinstance(source, Source), "agent.plan gives every live source a channel"
         (destination,) = line.destinations
-        return self._delivery(destination, context, sending, of_channel=False, pace=pace)(source)
+        behind = _behind(source, line.decorators, context)
+        return self._delivery(destination, context, sending, of_channel=False, pace=pace)(behind)
 
     def _channelled(
-        self, line: Line, call: Call, source: Source, context: Context, sending: _Sending, pace: Pace | None
+        self,
+        line: Line,
+        call: Call,
+        source: Source | LiveSource,
+        context: Context,
+        losses: Losses,
+        sending: _Sending,
+        pace: Pace | None,
     ) -> Channelled:
         metrics = self.metrics.agent(line.label)
         channel_context = self._context(line.label, self.state_dir / line.label / CHANNEL_DIRECTORY)
-        losses = Losses(channel_context, metrics)
         channel_type = registry.channel(call.name)
         channel = channel_type(bind(call, channel_type.Config), replace(channel_context, count=losses.count))
         for warning in weakened(line, channel.keeps):
@@ -120,7 +137,13 @@ class Agent:
             self._delivery(each, replace(context, logical_node=each.label), sending, of_channel=True)
             for each in line.destinations
         ]
-        feed = Feed(source, channel, cursors, context, metrics, pace, self.taps.at(line.label))
+        tap = self.taps.at(line.label)
+        feed: Feed | PushedFeed
+        if isinstance(source, LiveSource):
+            feed = PushedFeed(source, channel, cursors, context, metrics, tap)
+        else:
+            behind = _behind(source, line.decorators, context)
+            feed = Feed(behind, channel, cursors, context, metrics, pace, tap)
         return Channelled(feed, deliver, losses)
 
     def _delivery(
@@ -140,7 +163,10 @@ class Agent:
         )
         metrics = self.metrics.agent(destination.label, of_channel=of_channel)
         tap = None if of_channel else self.taps.at(destination.label)
-        return lambda source: Delivery(core, source, context, metrics, pace, tap)
+        build_chain(destination.decorators, context)  # what is wrong with them is found now
+        return lambda source: Delivery(
+            core, _behind(source, destination.decorators, context), context, metrics, pace, tap
+        )
 
     def chain_of(self, destination: Destination) -> tuple[str, ...]:
         """`host:port` of each of its collectors."""
@@ -163,7 +189,14 @@ class Agent:
             host=socket.gethostname(),
             state_dir=directory,
             count=self.metrics.counts(label),
+            throttles=self.throttles,
         )
+
+
+def _behind(source: Source, decorators: Sequence[Call], context: Context) -> Source:
+    """The source as those behind its decorators see it; itself when there are none."""
+    chain = build_chain(decorators, context)
+    return source if chain is None else DecoratedSource(source, chain, context)
 
 
 async def _stop(

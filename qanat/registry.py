@@ -59,9 +59,14 @@ def _all_entries() -> Any:
     return metadata.entry_points()
 
 
-def source(name: str) -> type[Source]:
+def source(name: str) -> type[Source] | type[LiveSource]:
     """The source that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
-    return _component(SOURCES, "source", name, Source)  # type: ignore[type-abstract]
+    return _component(SOURCES, "source", name, Source, LiveSource)
+
+
+def is_live(name: str) -> bool:
+    """Whether events are pushed to the source of this name, and so can't be read again. Raises ConfigError."""
+    return issubclass(source(name), LiveSource)
 
 
 def channel(name: str) -> type[Channel]:
@@ -69,14 +74,14 @@ def channel(name: str) -> type[Channel]:
     return _component(CHANNELS, "channel", name, Channel)  # type: ignore[type-abstract]
 
 
-def sink(name: str) -> type[Sink]:
-    """The sink that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
-    return _component(SINKS, "sink", name, Sink)  # type: ignore[type-abstract]
-
-
 def decorator(name: str) -> type[Decorator]:
     """The decorator that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
     return _component(DECORATORS, "decorator", name, Decorator)  # type: ignore[type-abstract]
+
+
+def sink(name: str) -> type[Sink]:
+    """The sink that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
+    return _component(SINKS, "sink", name, Sink)  # type: ignore[type-abstract]
 
 
 def agent_sink(name: str) -> type[AgentSink]:
@@ -94,7 +99,7 @@ def collector_source(name: str) -> type[CollectorSource]:
     return _component(COLLECTOR_SOURCES, "collector source", name, CollectorSource)  # type: ignore[type-abstract]
 
 
-def _component(group: str, kind: str, name: str, base: type[C]) -> type[C]:
+def _component(group: str, kind: str, name: str, base: type[C], *or_else: type[Component]) -> type[C]:
     entry = _entry(group, kind, name)
     try:
         found = entry.load()
@@ -103,7 +108,7 @@ def _component(group: str, kind: str, name: str, base: type[C]) -> type[C]:
             f'the {kind} "{name}" ({entry.value}) could not be imported: {error}; '
             "install what it needs, perhaps an extra of its distribution"
         ) from error
-    if not _usable(found, base):
+    if not _usable(found, (base, *or_else)):
         raise ConfigError(
             f'the {kind} "{name}" ({entry.value}) is not a subclass of {base.__module__}.{base.__name__} '
             "with a Config; its author has to change that"
@@ -111,8 +116,8 @@ def _component(group: str, kind: str, name: str, base: type[C]) -> type[C]:
     return found  # type: ignore[no-any-return]
 
 
-def _usable(found: Any, base: type[Component]) -> bool:
-    return isinstance(found, type) and issubclass(found, base) and hasattr(found, "Config")
+def _usable(found: Any, bases: tuple[type[Component], ...]) -> bool:
+    return isinstance(found, type) and issubclass(found, bases) and hasattr(found, "Config")
 
 
 def _entry(group: str, kind: str, name: str) -> metadata.EntryPoint:

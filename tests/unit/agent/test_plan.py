@@ -14,7 +14,24 @@ from qanat.flow.routes import routes
 
 def plan(pipeline: str) -> tuple[Line, ...]:
     node = parse(f"web : {pipeline} ;").nodes[0]
-    return lines(node, routes(node.sink, registry.general_form), lambda name: registry.agent_sink(name).level)
+    return lines(
+        node,
+        routes(node.sink, registry.general_form),
+        lambda name: registry.agent_sink(name).level,
+        lambda name: name == "syslogTcp",
+    )
+
+
+def test_live_source_gets_one_channel_of_the_strongest_level() -> None:
+    (line,) = plan('syslogTcp(5140) | agentE2EChain("c1", "c2")')
+    assert line.channel is not None
+    assert line.channel.name == "fileChannel"
+    (line,) = plan('syslogTcp(5140) | [ agentBESink("c1"), agentDFOSink("c2") ]')
+    assert line.channel is not None
+    assert (line.channel.name, len(line.destinations)) == ("spillChannel", 2)
+    (line,) = plan('syslogTcp(5140) | memoryChannel | agentE2ESink("c1")')
+    assert line.channel is not None
+    assert line.channel.name == "memoryChannel"
 
 
 @pytest.mark.parametrize(

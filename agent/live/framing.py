@@ -1,0 +1,297 @@
+"""From the bytes of a connection to whole events. [pure]
+
+A framer is given what was received, and gives back what is complete; it holds at most one event that is not. An event above
+`event_bytes` follows the policy: `split` into events of that size (no byte is lost), or `truncate`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+LINE_END = b"\n"
+
+# Pieces of an event that are kept apart: each is an object of some 40 bytes, and a peer may send two bytes at a time.
+PIECES_MAX = 256
+
+TRUNCATED = "events_truncated"  # counted: events whose end was dropped
+SPLIT = "events_split"  # counted: events that became several
+
+
+@dataclass(frozen=True, slots=True)
+class SizePolicy:
+    """`count` is told of each event that is too large."""
+
+    event_bytes: int
+    oversize: Literal["split", "truncate"]
+    count: Callable[[str, int], None] = lambda name, n: None
+
+    @property
+    def counter(self) -> str:
+        """What a too large event is counted as."""
+        return TRUNCATED if self.oversize == "truncate" else SPLIT
+
+    def cut(self, event: bytes) -> list[bytes]:
+        """What becomes of an event, which has no line end."""
+        if len(event) <= self.event_bytes:
+            return [event]
+        self.count(self.counter, 1)
+        if self.oversize == "truncate":
+            return [event[: self.event_bytes]]
+        return [event[at : at + self.event_bytes] for at in range(0, len(event), self.event_bytes)]
+
+
+class Framer(Protocol):
+    """One connection."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Of an event that is not complete."""
+
+    def feed(self, data: bytes) -> bytes | list[bytes]:
+        """Complete events: as lines, or as a list of bodies, which may contain line ends. Empty when there is none."""
+
+    def finish(self) -> bytes | list[bytes]:
+        """The peer says no more: what is left, if anything."""
+
+
+class LineFramer:
+    """Events end in a line end. `\\r\\n` is one, too; an empty line is no event."""
+
+    def __init__(self, policy: SizePolicy) -> None:
+        self._held_bytes = 0
+        self._policy = policy
+        self._held: list[bytes] = []
+        self._discarding = False  # the rest of a line that was truncated
+        self._too_long = re.compile(rb"[^\n]{%d}" % (policy.event_bytes + 1))
+
+    @property
+    def held_bytes(self) -> int:
+        """See Framer."""
+        return self._held_bytes
+
+    def feed(self, data: bytes) -> bytes:
+        """Complete lines."""
+        if self._discarding:
+            end = data.find(LINE_END)
+            if end < 0:
+                return b""
+            self._discarding = False
+            data = data[end + 1 :]
+        cut = data.rfind(LINE_END) + 1
+        if not cut:
+            self._hold(data)
+            return self._too_much() if self._held_bytes > self._policy.event_bytes else b""
+        block = b"".join((*self._held, data[:cut]))
+        self._held.clear()
+        self._held_bytes = 0
+        self._hold(data[cut:])
+        block = self._within(block)
+        return block + self._too_much() if self._held_bytes > self._policy.event_bytes else block
+
+    def finish(self) -> bytes:
+        """The last line, which has no end."""
+        rest = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        return self._within(rest + LINE_END) if rest else b""
+
+    def _hold(self, data: bytes) -> None:
+        if data:
+            self._held.append(data)
+            self._held_bytes += len(data)
+        if len(self._held) > PIECES_MAX:
+            self._held = [b"".join(self._held)]
+
+    def _too_much(self) -> bytes:
+        """What is held is larger than an event may be, and goes on."""
+        held = b"".join(self._held)
+        self._held.clear()
+        limit = self._policy.event_bytes
+        if self._policy.oversize == "truncate":
+            self._policy.count(TRUNCATED, 1)
+            self._discarding = True
+            self._held_bytes = 0
+            return held[:limit] + LINE_END
+        whole = len(held) // limit * limit
+        self._policy.count(SPLIT, 1)
+        self._held = [held[whole:]] if whole < len(held) else []
+        self._held_bytes = len(held) - whole
+        return b"".join(held[at : at + limit] + LINE_END for at in range(0, whole, limit))
+
+    def _within(self, block: bytes) -> bytes:
+        """Lines without empty ones, none of them too long. Only bytes methods, unless there is something to mend."""
+        if b"\r\n" in block:
+            block = block.replace(b"\r\n", LINE_END)
+        if b"\n\n" in block or block.startswith(LINE_END):
+            block = b"".join(line + LINE_END for line in block.split(LINE_END) if line)
+        if len(block) > self._policy.event_bytes and self._too_long.search(block):
+            lines = block[:-1].split(LINE_END)
+            block = b"".join(part + LINE_END for line in lines for part in self._policy.cut(line))
+        return block
+
+
+# What a frame with a count begins with (RFC 6587, 3.4.1): a number without leading zeros, a space, and the message, which
+# begins with its priority. Ten digits: a message of a gigabyte is one that follows the policy, more is no count.
+_COUNTED = re.compile(rb"[1-9][0-9]{0,9} ")
+_COUNT_BYTES_MAX = 11  # of the longest count, with its space
+
+
+class CountedFramer:
+    """Events have their length before them. Where there should be one and is not, the rest is taken as lines."""
+
+    def __init__(self, policy: SizePolicy) -> None:
+        self._policy = policy
+        self._held = b""
+        self._pieces: list[bytes] = []  # behind what is held
+        self._pieces_bytes = 0
+        self._wanted_bytes = 0  # in pieces, before it is worth to look again
+        self._missing = 0  # bytes of an event too large to be held that are still to come
+        self._part = 0  # of them, those that belong to the part which is being gathered
+        self._lines: LineFramer | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """See Framer."""
+        return len(self._held) + self._pieces_bytes + (self._lines.held_bytes if self._lines else 0)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Complete events. A loop over them: their lengths can't be known otherwise."""
+        if self._lines is not None:
+            return _bodies(self._lines.feed(data))
+        if self._wanted_bytes:
+            data = self._gather(data)
+            if not data:
+                return []
+        events: list[bytes] = []
+        at, size, limit = 0, len(data), self._policy.event_bytes
+        while at < size:
+            if self._missing:
+                at = self._take_missing(data, at, events)
+                if self._missing:
+                    return self._wait_for(data[at:], self._next_part, events)
+                continue
+            space = data.find(b" ", at, at + _COUNT_BYTES_MAX)
+            digits = data[at:space] if space > 0 else data[at : at + _COUNT_BYTES_MAX]
+            if not digits.isdigit() or digits[0] == 0x30 or (space < 0 and size - at >= _COUNT_BYTES_MAX):
+                return self._give_up(data[at:], events)
+            if space < 0:
+                return self._wait_for(data[at:], size - at + 1, events)
+            length = int(digits)
+            if length > limit:
+                self._missing = length
+                self._policy.count(self._policy.counter, 1)
+                at = space + 1
+                continue
+            end = space + 1 + length
+            if end > size:
+                return self._wait_for(data[at:], end - at, events)
+            events.append(data[space + 1 : end])
+            at = end
+        return events
+
+    def finish(self) -> list[bytes]:
+        """What was announced to be longer."""
+        if self._lines is not None:
+            return _bodies(self._lines.finish())
+        held = self._gather(b"", at_once=True)
+        if self._missing:
+            return [held] if held and self._policy.oversize == "split" else []
+        counted = _COUNTED.match(held)
+        rest = held[counted.end() :] if counted else held
+        return [rest] if rest else []
+
+    def _wait_for(self, rest: bytes, wanted_bytes: int, events: list[bytes]) -> list[bytes]:
+        """`rest` is no event before it has so many bytes."""
+        self._held = rest
+        self._wanted_bytes = wanted_bytes
+        return events
+
+    def _gather(self, data: bytes, *, at_once: bool = False) -> bytes:
+        """What is held with `data`, or nothing while it is too little: joined once, however small the pieces are."""
+        if data:
+            self._pieces.append(data)
+            self._pieces_bytes += len(data)
+        if len(self._held) + self._pieces_bytes < self._wanted_bytes and not at_once:
+            if len(self._pieces) > PIECES_MAX:
+                self._pieces = [b"".join(self._pieces)]
+            return b""
+        data = b"".join((self._held, *self._pieces))
+        self._held, self._pieces, self._pieces_bytes, self._wanted_bytes = b"", [], 0, 0
+        return data
+
+    @property
+    def _next_part(self) -> int:
+        """How many bytes of a too large event are taken together; one is enough of what is thrown away."""
+        if self._part and self._policy.oversize == "truncate":
+            return 1
+        return min(self._policy.event_bytes, self._missing)
+
+    def _take_missing(self, data: bytes, at: int, events: list[bytes]) -> int:
+        """The next part of an event that is too large; gives where it ends, or where it begins when it is not there yet."""
+        limit = self._policy.event_bytes
+        if self._policy.oversize == "truncate" and self._part:
+            passed = min(self._missing, len(data) - at)
+            self._missing -= passed
+            self._part = self._part if self._missing else 0
+            return at + passed
+        part = min(limit, self._missing)
+        if len(data) - at < part:
+            return at
+        events.append(data[at : at + part])
+        self._missing -= part
+        self._part = 1 if self._missing and self._policy.oversize == "truncate" else 0
+        return at + part
+
+    def _give_up(self, rest: bytes, events: list[bytes]) -> list[bytes]:
+        self._policy.count("framing_errors", 1)
+        self._lines = LineFramer(self._policy)
+        return events + _bodies(self._lines.feed(rest))
+
+
+class SyslogFramer:
+    """Finds out from the first bytes which of the two a connection uses."""
+
+    def __init__(self, policy: SizePolicy) -> None:
+        self._policy = policy
+        self._first = b""
+        self._framer: LineFramer | CountedFramer | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """See Framer."""
+        return len(self._first) if self._framer is None else self._framer.held_bytes
+
+    def feed(self, data: bytes) -> bytes | list[bytes]:
+        """Complete events."""
+        if self._framer is None:
+            self._first += data
+            is_counted = _is_counted(self._first)
+            if is_counted is None:
+                return b""
+            self._framer = CountedFramer(self._policy) if is_counted else LineFramer(self._policy)
+            data, self._first = self._first, b""
+        return self._framer.feed(data)
+
+    def finish(self) -> bytes | list[bytes]:
+        """What is left."""
+        if self._framer is not None:
+            return self._framer.finish()
+        first, self._first = self._first, b""
+        return first + LINE_END if first else b""
+
+
+def _is_counted(first: bytes) -> bool | None:
+    """None: it can't be told from these bytes."""
+    counted = _COUNTED.match(first)
+    if counted is None:
+        return None if len(first) < _COUNT_BYTES_MAX and re.fullmatch(rb"[1-9][0-9]*|", first) else False
+    if len(first) == counted.end():
+        return None
+    return first[counted.end() : counted.end() + 1] == b"<"
+
+
+def _bodies(lines: bytes) -> list[bytes]:
+    return lines[:-1].split(LINE_END) if lines else []

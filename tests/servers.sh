@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql]`, default both.
+# Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql] [namespaces]`, default all.
+# `namespaces` is what hosts of network namespaces need.
 #
 # It may as root on Debian and its kin. Elsewhere it says what is missing, and the tests that need it are skipped;
 # with QANAT_REQUIRE_SERVERS=1 that is a failure. No service is started or changed: the tests start their own servers.
@@ -11,13 +12,28 @@ left_out=0
 have_zookeeper() { command -v java >/dev/null && { [ -n "${ZOOKEEPER_JAR:-}" ] || [ -e /usr/share/java/zookeeper.jar ]; }; }
 have_postgresql() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 
+have_namespaces() { command -v ip >/dev/null; }
+
+# Why installing would not do, if so. That is never a failure: no QANAT_REQUIRE_SERVERS makes one root, or lets a container have it.
+hopeless_zookeeper() { :; }
+hopeless_postgresql() { :; }
+hopeless_namespaces() {
+  if [ "$(id -u)" != 0 ]; then
+    echo "network namespaces are for root"
+  elif ! unshare -n true 2>/dev/null; then
+    echo "the kernel, or the container, refuses network namespaces"
+  fi
+}
+
 # Debian's zookeeper starts nothing (zookeeperd would); its postgresql makes and starts a cluster unless told not to.
 packages_zookeeper() {
   command -v java >/dev/null || echo default-jre-headless
   [ -n "${ZOOKEEPER_JAR:-}" ] || echo zookeeper
 }
 packages_postgresql() { echo postgresql; }
+packages_namespaces() { echo iproute2; }
 prepare_zookeeper() { :; }
+prepare_namespaces() { :; }
 prepare_postgresql() {
   [ -e /etc/postgresql-common/createcluster.conf ] && return
   mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
@@ -29,7 +45,12 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null 2>&1
 }
 
-for server in ${*:-zookeeper postgresql}; do
+for server in ${*:-zookeeper postgresql namespaces}; do
+  why=$("hopeless_$server")
+  if [ -n "$why" ]; then
+    echo "servers: $why; the tests that need them are left out" >&2
+    continue
+  fi
   "have_$server" && continue
   packages=$("packages_$server" | tr '\n' ' ')
   if may_install; then

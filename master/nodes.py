@@ -44,8 +44,11 @@ class AttachedNode:
 
     @property
     def is_settled(self) -> bool:
-        """It runs exactly what it should."""
-        return self.assignment is not None and self.report.applied_revision == self.assignment.revision
+        """It runs exactly what it should, and waits for nothing."""
+        assignment = self.assignment
+        if assignment is None or self.report.applied_revision != assignment.revision:
+            return False
+        return not any(each.waiting for each in assignment.statements)
 
     def assign(self, cluster: Cluster) -> bool:
         """Tell it what it should run in `cluster`, unless it knows; whether there was something to tell."""

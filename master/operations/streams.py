@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from master.desk import Desk
 from master.operations.cluster import silent_masters, status
@@ -29,7 +29,7 @@ async def wait(desk: Desk, request: calls.Wait, author: str) -> AsyncGenerator[c
         now = await _waiting(desk, request, revision)
         if now != last:
             yield now
-        if now.done or time.monotonic() > until_s:
+        if now.done or now.stuck or time.monotonic() > until_s:
             return
         last = now
         await asyncio.sleep(LOOK_S)
@@ -41,16 +41,18 @@ async def _waiting(desk: Desk, request: calls.Wait, revision: int) -> calls.Wait
     question = wire.StatusRequest(names=request.names, revision=revision, with_names=True)
     answers = await desk.peers.status(question)
     rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
-    unsettled = [f"{row.name}: {why}" for row in rows if (why := _why_pending(row, request))]
+    unsettled = [row for row in rows if _why_pending(row, request)]
     present = {name for reply in answers.replies.values() for name in reply.attached_names}
     present.update(each.logical for row in rows for each in row.logical)
     missing = [f"{name} is attached nowhere" for name in request.names if name not in present]
-    pending = [*_masters_behind(answers, revision), *missing, *unsettled]
+    absent = [*_masters_behind(answers, revision), *missing]
+    pending = absent + [f"{row.name}: {_why_pending(row, request)}" for row in unsettled]
     return calls.Waiting(
         done=not pending,
         settled=len(rows) - len(unsettled),
         total=len(rows) + len(missing),
         pending=pending[:PENDING_MAX],
+        stuck=not absent and _are_stuck(desk, unsettled, request),
     )
 
 
@@ -62,13 +64,15 @@ async def _waiting_for_all(desk: Desk, revision: int) -> calls.Waiting:
     total = sum(reply.attached for reply in replies)
     unsettled = sum(reply.unsettled for reply in replies)
     rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
-    pending = _masters_behind(answers, revision)
-    pending += [f"{row.name}: {_why_pending(row, calls.Wait())}" for row in rows[:PENDING_MAX]]
+    behind = _masters_behind(answers, revision)
+    everything = calls.Wait()
+    pending = behind + [f"{row.name}: {_why_pending(row, everything)}" for row in rows[:PENDING_MAX]]
     return calls.Waiting(
         done=not pending and not unsettled,
         settled=total - unsettled,
         total=total,
         pending=pending[:PENDING_MAX],
+        stuck=not behind and unsettled == len(rows) and _are_stuck(desk, rows, everything),
     )
 
 
@@ -82,19 +86,39 @@ def _masters_behind(answers: Answers, revision: int) -> list[str]:
 
 def _why_pending(row: calls.PhysicalRow, request: calls.Wait) -> str:
     """Why a node is not where it should be; "" when it is."""
-    names = set(request.names)
-    everything = not names or row.name in names
-    looked_at = [each for each in row.logical if everything or each.logical in names]
+    late = _late(row, request)
+    if not late and request.kind == "applied" and _is_whole(row, request) and not row.applied:
+        return "applying"
+    return ", ".join(_said(each) for each in late)
+
+
+def _late(row: calls.PhysicalRow, request: calls.Wait) -> list[calls.LogicalRow]:
+    """The logical nodes that are asked for and are not where they should be."""
+    looked_at = [each for each in row.logical if _is_whole(row, request) or each.logical in request.names]
     if request.kind == "applied":
-        if everything and row.applied:
-            return ""
-        late = [each for each in looked_at if each.progress in ("applying", "failed", "unknown")]
-        if everything and not late:
-            return "applying"
-    else:
-        wanted = "ACTIVE" if request.kind == "active" else "IDLE"
-        late = [each for each in looked_at if each.state != wanted]
-    return ", ".join(f"{each.logical} {each.state} {each.why}".strip() for each in late)
+        late = {"waiting"} if row.applied else {"applying", "failed", "unknown", "waiting"}
+        return [each for each in looked_at if each.progress in late]
+    wanted = "ACTIVE" if request.kind == "active" else "IDLE"
+    return [each for each in looked_at if each.state != wanted]
+
+
+def _is_whole(row: calls.PhysicalRow, request: calls.Wait) -> bool:
+    """All of the physical node is asked for."""
+    return not request.names or row.name in request.names
+
+
+def _said(row: calls.LogicalRow) -> str:
+    state = "waiting:" if row.progress == "waiting" else row.state
+    return f"{row.logical} {state} {row.why}".strip()
+
+
+def _are_stuck(desk: Desk, rows: Sequence[calls.PhysicalRow], request: calls.Wait) -> bool:
+    """None of these nodes can come where it should be, unless something else is configured."""
+    cluster = desk.nodes.cluster
+    if cluster is None or request.kind != "applied":
+        return False
+    late = [each.logical for row in rows for each in _late(row, request)]
+    return bool(late) and all(name in cluster.statements and cluster.missing(name) for name in late)
 
 
 async def top(desk: Desk, request: calls.Top, author: str) -> AsyncGenerator[calls.TopReply, None]:

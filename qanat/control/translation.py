@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from qanat.control.assignment import Assigned, Assignment, assign
 from qanat.control.documents import Config, Live
 from qanat.control.rendezvous import Candidates
-from qanat.control.statements import Chain, Language, Statement
+from qanat.control.statements import AUTO_SOURCE, Chain, Language, Statement
 from qanat.flow.selectors import matches
 
 # Collectors that an agent may fail over to. With two, a second failure during a restart stops it; a fourth adds nothing that
@@ -54,6 +54,9 @@ class Cluster:
         self.live = live or Live()
         configured = {name: config for name, config in (configs or {}).items() if config.text}
         self.statements = {name: self._statement(name, config, former) for name, config in configured.items()}
+        self._collecting = {
+            each.flow for each in self.statements.values() if each.gives_chain and not each.fault
+        }
         self._selecting = _Selecting(self.statements)
         self._of_flow: Groups = _candidates(self._auto_places(), former._of_flow if former else {})
         self._of_logical: Groups = _candidates(self._logical_places(), former._of_logical if former else {})
@@ -78,14 +81,24 @@ class Cluster:
         """What `node` should run."""
         return assign(self._assigned(name, node) for name in self.runs(node))
 
+    def missing(self, name: str) -> str:
+        """What has to be configured before logical node `name` can run anywhere; "" when nothing has."""
+        statement = self.statements[name]
+        if statement.fault:
+            return statement.fault
+        if statement.needs_chain and statement.flow not in self._collecting:
+            return f"no collector is configured in flow {statement.flow}: no logical node of it has {AUTO_SOURCE} as its source"
+        unknown = [each for each in statement.needs_logical if each not in self.statements]
+        return f"logical node {unknown[0]} is not configured" if unknown else ""
+
     def _fits(self, name: str, node: Physical) -> bool:
         statement = self.statements.get(name)
         return statement is not None and (bool(statement.fault) or statement.role == node.role)
 
     def _assigned(self, name: str, node: Physical) -> Assigned:
         statement = self.statements[name]
-        if statement.fault:
-            return Assigned(name, statement.flow, "", "", statement.fault)
+        if missing := self.missing(name):
+            return Assigned(name, statement.flow, "", "", missing)
         key = f"{statement.flow}/{node.name}/{name}"
         chain: Chain = ()
         if statement.needs_chain:
@@ -94,8 +107,8 @@ class Cluster:
                 return Assigned(name, statement.flow, "", "", f"no live collector in flow {statement.flow}")
         of_logical = tuple(self._chain(self._of_logical.get(each), key) for each in statement.needs_logical)
         if not all(of_logical):
-            missing = statement.needs_logical[of_logical.index(())]
-            return Assigned(name, statement.flow, "", "", f"no live collector runs logical node {missing}")
+            absent = statement.needs_logical[of_logical.index(())]
+            return Assigned(name, statement.flow, "", "", f"no live collector runs logical node {absent}")
         text, digest = statement.rendered(chain, of_logical)
         return Assigned(name, statement.flow, text, digest)
 

@@ -303,6 +303,33 @@ def test_automatic_chains_follow_the_living_collectors(run):
     run(scenario())
 
 
+def test_what_waits_is_not_applied_and_what_is_not_configured_is_not_waited_for(run):
+    async def scenario():
+        async with cluster(2) as c:
+            await c.node("host", kind="web")
+            admin = await c.admin(1)
+            agents_only = AUTO.partition("coll ")[0]
+            await admin("apply", text=agents_only)
+            (*_, last) = await admin.stream("wait", names=["web"], timeout_s=30)
+            assert (last["done"], last["stuck"]) == (False, True)
+            assert last["pending"] == [f"host: web waiting: {NO_COLLECTOR}"]
+            (*_, last) = await admin.stream("wait", timeout_s=30)
+            assert (last["stuck"], last["settled"], last["total"]) == (True, 0, 1)
+            plan = await admin("apply", text=AUTO)
+            for names in ([], ["web"]):
+                (*_, last) = await admin.stream("wait", names=names, timeout_s=0.5, revision=plan["revision"])
+                assert (last["done"], last["stuck"]) == (False, False)
+                assert last["pending"] == ["host: web waiting: no live collector in flow default-flow"]
+            await c.collector("c1", {"coll": "c:1"})
+            (*_, last) = await admin.stream("wait", names=["web"], timeout_s=30)
+            assert last["done"]
+
+    run(scenario())
+
+
+NO_COLLECTOR = "no collector is configured in flow default-flow: no logical node of it has autoCollectorSource as its source"
+
+
 def test_logical_names_reach_the_collectors_that_run_them(run):
     async def scenario():
         async with cluster() as c:

@@ -37,7 +37,12 @@ def wait_for(
         raise NotConnectedError(f"master {session.client.master} gave no answer; ask again")
     if last.done:
         return None
-    click.echo(f"not {kind} within {timeout_s:g} s:", err=True)
+    click.echo(
+        f"not {kind}, and will not be until more is configured:"
+        if last.stuck
+        else f"not {kind} within {timeout_s:g} s:",
+        err=True,
+    )
     for line in last.pending:
         click.echo(f"  {line}", err=True)
     return EXIT_PENDING
@@ -58,9 +63,9 @@ def wait_for(
 def wait(session: Session, kind: Kind, names: tuple[str, ...], timeout: float) -> int | None:
     """Wait until nodes are applied, active or done.
 
-    applied: they run exactly what they are configured to run. active: they do, and their state is ACTIVE. done: they are
-    IDLE, their sources at their end. NODES are physical or logical; none: all that are attached.
+    applied: they run exactly what they are configured to run, and wait for nothing. active: they do, and their state is
+    ACTIVE. done: they are IDLE, their sources at their end. NODES are physical or logical; none: all that are attached.
 
-    Exit codes: 0 they are; 1 not in time, and what is missing is said.
+    Exit codes: 0 they are; 1 not in time, or never as it is configured: what is missing is said.
     """
     return wait_for(session, kind, list(names), timeout)

@@ -80,10 +80,25 @@ def test_statement_is_in_general_form_without_its_selector():
 
 
 def test_without_a_live_collector_the_statement_waits_and_says_for_what():
-    made = cluster('flow audit { web @ role=web : tail("/l") | autoDFOChain ; }')
+    collects = 'coll @ role=collector : autoCollectorSource | file("/d/") ;'
+    made = cluster(f'flow audit {{ web @ role=web : tail("/l") | autoDFOChain ; {collects} }}')
     (assigned,) = made.assignment(WEB).statements
     assert (assigned.text, assigned.hash) == ("", "")
     assert assigned.waiting == "no live collector in flow audit"
+    assert made.missing("web") == ""
+
+
+@pytest.mark.parametrize(
+    ("sink", "missing"),
+    [
+        ("autoDFOChain", "no collector is configured in flow audit"),
+        ('logicalSink("store")', "logical node store is not configured"),
+    ],
+)
+def test_statement_that_can_not_run_as_it_is_configured_says_what_is_missing(sink, missing):
+    made = cluster(f'flow audit {{ web @ role=web : tail("/l") | {sink} ; }}')
+    (assigned,) = made.assignment(WEB).statements
+    assert missing in assigned.waiting == made.missing("web")
 
 
 def test_logical_names_become_addresses():

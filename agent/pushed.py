@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from qanat import inlet, limits
-from qanat.batch import Batch, PayloadForm
+from qanat.batch import Batch
 from qanat.component import Channel, Context, Cursor, Events, LiveSource, Parcel
 from qanat.control.sampling import TapPoint
 from qanat.errors import RetryableError
@@ -180,21 +180,7 @@ class PushedFeed:
         return left
 
     def _batch(self, events: Events) -> Batch:
-        payload, form = events.payload, PayloadForm.LINES
-        if not isinstance(payload, bytes):
-            from qanat import columns
-
-            payload, form = columns.placed(payload, self._end), PayloadForm.COLUMNS
-        return Batch(
-            stream=self._stream,
-            start=self._end,
-            end=self._end + events.count,
-            count=events.count,
-            form=form,
-            payload=payload,
-            timestamp_ns=self._context.clock.wall_ns(),
-            attributes=events.attributes,
-        )
+        return inlet.placed(events, self._stream, self._end, self._context.clock.wall_ns())
 
     def _put(self, batch: Batch) -> bool:
         """*Blocking* until the channel has taken it; False when it had not before the stopping feed's time was over."""
@@ -228,6 +214,7 @@ class PushedFeed:
         if now_s >= self._lag_at_s:
             self._lag_at_s = now_s + LAG_S
             self._metrics.lag_bytes(self._inlet.size_bytes + self._source.lag_bytes())
+            self._metrics.filled(self.channel.fill())
 
     def _wait(self, error: RetryableError) -> None:
         """Until the next attempt; the first failure in a row is a change of state."""

@@ -110,6 +110,19 @@ def numbered(batch: Batch, stream: str, start: int) -> Batch:
     return replace(batch, stream=stream, start=start, end=end, payload=payload)
 
 
+def stacked(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """The rows of all, one after the other; a column that some lack is null there."""
+    return parts[0] if len(parts) == 1 else _concat_columns(parts)
+
+
+def placed(columns: pa.RecordBatch, start: int) -> pa.RecordBatch:
+    """With `start`, `start + 1`, ... as positions, whether it had some or none."""
+    numbers, index = _numbers(start, columns.num_rows), columns.schema.get_field_index(POSITION)
+    if index < 0:
+        return columns.add_column(1, REQUIRED.field(POSITION), numbers)
+    return columns.set_column(index, REQUIRED.field(POSITION), numbers)
+
+
 def slice_positions(batch: Batch, start: int, end: int) -> Batch:
     """The events of `batch` with positions in `[start, end)`, as a batch that covers just that range.
 
@@ -131,10 +144,17 @@ def kept(batch: Batch, mask: pa.Array) -> Batch:
     """The events of a COLUMNS batch for which `mask` is true (null: not); the batch covers the positions that it covered.
 
     Without a copy when that is all of them."""
+    assert not isinstance(batch.payload, bytes)
     count = pc.sum(mask).as_py() or 0
     if count == batch.count:
         return batch
     return replace(batch, count=count, payload=batch.payload.filter(mask))
+
+
+def bare(columns: pa.RecordBatch, body_bytes_max: int) -> pa.RecordBatch:
+    """Body, no longer than that, and position."""
+    bodies = pc.binary_slice(columns.column(BODY), 0, body_bytes_max)
+    return pa.RecordBatch.from_arrays([bodies, columns.column(POSITION)], schema=REQUIRED)
 
 
 def encode(columns: pa.RecordBatch) -> bytes:
@@ -144,19 +164,12 @@ def encode(columns: pa.RecordBatch) -> bytes:
         writer.write_batch(columns)
     return out.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
-    assert not isinstance(batch.payload, bytes)
 
 def decode(data: bytes) -> pa.RecordBatch:
     """The record batch of `encode`, zero-copy over `data`. Raises CorruptError for anything else, including columns
     that are missing, of another type, or that hold a null body or position."""
     try:
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
-def bare(columns: pa.RecordBatch, body_bytes_max: int) -> pa.RecordBatch:
-    """Body, no longer than that, and position."""
-    bodies = pc.binary_slice(columns.column(BODY), 0, body_bytes_max)
-    return pa.RecordBatch.from_arrays([bodies, columns.column(POSITION)], schema=REQUIRED)
-
-
             batches = list(reader)
         if len(batches) != 1:
             raise CorruptError(

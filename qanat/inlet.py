@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from qanat import limits
+from qanat.batch import Batch, PayloadForm
 from qanat.component import Events, Inlet, Parcel
 
 if TYPE_CHECKING:
@@ -160,6 +161,16 @@ def _join(alike: list[Events]) -> list[Events]:
     from qanat import columns
 
     return [Events(columns.stacked(payloads), count, alike[0].attributes)]
+
+
+def placed(of: Events, stream: str, start: int, timestamp_ns: int) -> Batch:
+    """As a batch of a stream, with numbers from `start` on as positions."""
+    payload, form = of.payload, PayloadForm.LINES
+    if not isinstance(payload, bytes):
+        from qanat import columns
+
+        payload, form = columns.placed(payload, start), PayloadForm.COLUMNS
+    return Batch(stream, start, start + of.count, of.count, form, payload, timestamp_ns, of.attributes)
 
 
 def within_limits(one: Events) -> Iterator[Events]:

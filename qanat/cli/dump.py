@@ -16,9 +16,10 @@ import msgspec
 
 from qanat import limits, registry
 from qanat.batch import Batch
-from qanat.component import Context, Source, StreamFound
+from qanat.component import Context, LiveSource, Source, StreamFound
 from qanat.flow.bind import bind
 from qanat.flow.parser import parse_component
+from qanat.inlet import BoundedInlet, placed
 
 # How long a source may be silent before `--no-follow` takes it that it has nothing more.
 _SILENCE_S = 0.5
@@ -62,7 +63,7 @@ def command(source: str, as_json: bool, count: int | None, follow: bool) -> None
 
 
 @contextlib.contextmanager
-def _opened(text: str) -> Iterator[Source]:
+def _opened(text: str) -> Iterator[Source | LiveSource]:
     call = parse_component(text, "SOURCE")
     kind = registry.source(call.name)
     config = bind(call, kind.Config)
@@ -72,14 +73,38 @@ def _opened(text: str) -> Iterator[Source]:
         source = kind(config, context)
         try:
             source.open()
-            source.recover({})
+            if isinstance(source, Source):
+                source.recover({})
             yield source
         finally:
             source.close()
 
 
-def _batches(source: Source, follow: bool) -> Iterator[Batch]:
+def _batches(source: Source | LiveSource, follow: bool) -> Iterator[Batch]:
     """Everything there is. Nothing is acknowledged: to some sources that means that they may delete it."""
+    if isinstance(source, LiveSource):
+        return _pushed(source, follow)
+    return _read(source, follow)
+
+
+def _pushed(source: LiveSource, follow: bool) -> Iterator[Batch]:
+    """What comes by itself. Peers that wait for an answer get none."""
+    inlet, end = BoundedInlet(), 0
+    source.start(inlet)
+    try:
+        while True:
+            parcels = inlet.take(limits.BATCH_BYTES_TARGET, _POLL_S if follow else _SILENCE_S)
+            for events in source.form(parcels) if parcels else ():
+                yield placed(events, "dump", end, source.context.clock.wall_ns())
+                end += events.count
+            if not (parcels or follow):
+                return
+    finally:
+        inlet.lift()
+        source.stop()
+
+
+def _read(source: Source, follow: bool) -> Iterator[Batch]:
     while True:
         events = source.poll(_POLL_S if follow else _SILENCE_S)
         for event in events:

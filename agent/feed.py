@@ -180,6 +180,7 @@ class Feed:
             self._metrics.lag_s(self._lag.measured(self._taken_bytes + held_bytes, lag_bytes, now_s))
             if self._pace is not None:
                 self._pace.measured(lag_bytes, now_s)
+            self._metrics.filled(self.channel.fill())
 
     def _found(self, event: StreamFound) -> None:
         taken = self._known.pop(event.stream, None)

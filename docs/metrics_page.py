@@ -28,6 +28,9 @@ Worth an alert:
 | `increase(qanat_dropped_events_total[1h]) > 0` | events will never be in storage; the reason says why |
 | `qanat_logical_node_state{state=~"ERROR\\|NO_PROGRESS"} == 1` | a logical node does not run or get on; `qanat status` says why |
 | `qanat_statement_applied == 0` for some minutes | a node does not run what it should |
+| `qanat_channel_bytes / qanat_channel_capacity_bytes > 0.8` | a channel fills up: its destinations are away, or too slow |
+| `qanat_branch_lag_seconds > 300` | one branch of a collector's fan-out does not take its events; the others go on |
+| `qanat_stranded_bytes > 0` | acknowledged events lie in the log of a dead collector: bring its host, or its disk, back |
 | `qanat_store_connected == 0` | the coordination store does not answer: nothing is committed, nor changed |
 | `qanat_attached_nodes - qanat_settled_nodes > 0` for some minutes | nodes do not run what they should, as their master sees it |
 | `absent(qanat_master_leads == 1)` | no master leads: dead nodes are not noticed |
@@ -43,6 +46,12 @@ _OF_COLLECTORS = (
     "qanat_branch_lag_events",
     "qanat_branch_lag_seconds",
     "qanat_stranded_bytes",
+)
+_OF_AGENTS = (
+    "qanat_channel_bytes",
+    "qanat_channel_events",
+    "qanat_channel_capacity_bytes",
+    "qanat_channel_capacity_events",
 )
 
 
@@ -96,6 +105,7 @@ def _owners() -> dict[str, str]:
         **dict.fromkeys(of_agent - of_collector, AGENT),
         **dict.fromkeys(of_collector - of_agent, COLLECTOR),
         **dict.fromkeys(_OF_COLLECTORS, COLLECTOR),
+        **dict.fromkeys(_OF_AGENTS, AGENT),
     }
 
 

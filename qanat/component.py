@@ -284,6 +284,18 @@ class Cursor:
     required: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How much is in a channel, as its capacities count: what some destination has not acknowledged, and what it is stored in.
+
+    `capacity_events` is 0 where only bytes are limited."""
+
+    bytes: int
+    events: int
+    capacity_bytes: int
+    capacity_events: int
+
+
 class Channel(Component):
     """Where the events of a logical node wait between its source and its destinations.
 
@@ -333,6 +345,10 @@ class Channel(Component):
     def reader(self, cursor: str) -> Source:
         """The channel's stream, read for one destination; `acknowledge` moves its cursor. Its other methods are as a source's;
         it can be opened and closed again."""
+
+    def fill(self) -> Fill | None:
+        """How full it is; None when it can't tell. *Thread*: that of the source's side."""
+        return None
 
     @abc.abstractmethod
     def close(self) -> None:

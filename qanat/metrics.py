@@ -6,11 +6,12 @@ Batches are counted, not events: a call costs about a microsecond, once a batch.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import metadata
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,10 +27,20 @@ from prometheus_client import (
 from qanat.described import Described, NodeDescription
 from qanat.moved import Moved
 
+if TYPE_CHECKING:
+    from qanat.component import Fill
+
 # Commits take from a millisecond (fast disk, embedded store) to seconds (a slow disk with gigabytes to sync).
 COMMIT_SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _LABEL = "logical_node"
+
+_FILLS = {
+    "bytes": "Bytes in an agent's channel, as its capacity counts them, until all destinations have acknowledged.",
+    "events": "Events in an agent's channel that some destination has not acknowledged.",
+    "capacity_bytes": "Bytes that an agent's channel may hold; when that is reached its source waits, or events are dropped.",
+    "capacity_events": "Events that an agent's channel may hold; +Inf where only bytes are limited.",
+}
 
 # Branches are numbered from 0, in the order of the flow.
 _BRANCH_LAGS = {
@@ -85,6 +96,9 @@ class Metrics:
             "qanat_unstored_bytes", "Bytes that a collector has received and did not commit yet."
         )
         self.waiting_bytes = self._gauge("qanat_waiting_bytes", "Bytes that wait in a channel for a sender.")
+        self._fills = {
+            name: self._gauge(f"qanat_channel_{name}", sentence) for name, sentence in _FILLS.items()
+        }
         self.unacked_age_seconds = self._gauge(
             "qanat_unacked_age_seconds",
             "Since when the oldest batch waits that was read (agent) or received (collector) and is not acknowledged.",
@@ -222,7 +236,16 @@ class AgentMetrics:
         self.moved = metrics.moved(logical_node).moved
         self.unacked_age_s = metrics.unacked_age_seconds.labels(logical_node).set
         self._dropped = metrics.dropped_events
+        self._fills = metrics._fills
         self._logical_node = logical_node
+
+    def filled(self, fill: Fill | None) -> None:
+        """How full the channel is, if it can tell."""
+        if fill is None:
+            return
+        for name, gauge in self._fills.items():
+            value = getattr(fill, name) or (math.inf if name == "capacity_events" else 0)
+            gauge.labels(self._logical_node).set(value)
 
     def dropped(self, reason: str, events: int) -> None:
         """These events will never be stored, and nobody should look for them."""

@@ -28,7 +28,7 @@ from qanat.channels.wal.directory import OsDirectory
 from qanat.channels.wal.log import Log
 from qanat.channels.wal.reader import LogReader
 from qanat.channels.wal.settings import Fsync, Settings
-from qanat.component import Channel, ChannelConfig, Context, Cursor, Full, Source
+from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Source
 from qanat.config import Bytes, Seconds
 from qanat.coordination.filelock import FileLock
 from qanat.errors import ConfigError, QanatError, RetryableError
@@ -143,6 +143,17 @@ class FileChannel(Channel):
     def reader(self, cursor: str) -> Source:
         """See Channel.reader."""
         return LogReader(self.log, cursor, self.context, on_move=self._work.set)
+
+    def fill(self) -> Fill:
+        """What its files take, and the events that some destination has not acknowledged."""
+        with self.changed:
+            log = self.log
+            return Fill(
+                log.segments.bytes,
+                log.segments.events_from(log.cursors.slowest),
+                self._config.capacity,
+                self._config.events,
+            )
 
     def close(self) -> None:
         """Sync, save, unlock. Idempotent."""

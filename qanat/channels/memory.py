@@ -23,7 +23,7 @@ from qanat.channels.backlog import Backlog, room_bytes
 from qanat.channels.cursors import Cursors
 from qanat.channels.reader import ChannelReader
 from qanat.channels.taken import Taken
-from qanat.component import Channel, ChannelConfig, Context, Cursor, Full, Level, Source
+from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Level, Source
 from qanat.config import Bytes
 from qanat.limits import MIB
 
@@ -92,6 +92,13 @@ class MemoryChannel(Channel):
     def reader(self, cursor: str) -> Source:
         """A view of the backlog."""
         return _Reader(self, cursor)
+
+    def fill(self) -> Fill:
+        """What waits."""
+        with self._changed:
+            return Fill(
+                self._backlog.size_bytes, self._backlog.events, self._config.capacity, self._config.events
+            )
 
     def close(self) -> None:
         """What waits is lost."""

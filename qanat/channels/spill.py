@@ -32,7 +32,7 @@ from qanat.channels.wal.directory import OsDirectory
 from qanat.channels.wal.log import Log
 from qanat.channels.wal.settings import Fsync, Settings
 from qanat.channels.wal.tape import Tape
-from qanat.component import Channel, ChannelConfig, Context, Cursor, Full, Level, Source
+from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Level, Source
 from qanat.config import Bytes
 from qanat.coordination.filelock import FileLock
 from qanat.errors import ConfigError, RetryableError
@@ -151,6 +151,17 @@ class SpillChannel(Channel):
     def reader(self, cursor: str) -> Source:
         """A view of both parts."""
         return _Reader(self, cursor)
+
+    def fill(self) -> Fill:
+        """What waits, in memory and on disk."""
+        with self.changed:
+            spans = self.spans
+            return Fill(
+                spans.memory_bytes + spans.disk_bytes,
+                spans.end - spans.oldest,
+                self._config.capacity,
+                self._config.events,
+            )
 
     def close(self) -> None:
         """What is in memory is lost; what is on disk stays."""

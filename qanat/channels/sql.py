@@ -31,7 +31,7 @@ from qanat.channels.cursors import Cursors
 from qanat.channels.sql_reader import SqlReader
 from qanat.channels.sql_writer import CLOSE_S_MAX, Writer
 from qanat.channels.taken import Taken
-from qanat.component import Channel, ChannelConfig, Context, Cursor, Full, Level, Source
+from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Level, Source
 from qanat.config import Bytes, Seconds
 from qanat.errors import ConfigError, RetryableError
 from qanat.limits import GIB, MIB
@@ -157,6 +157,17 @@ class SqlChannel(Channel):
     def reader(self, cursor: str) -> Source:
         """A view of the rows."""
         return SqlReader(self, cursor)
+
+    def fill(self) -> Fill:
+        """What is in the table, and what waits for it."""
+        with self.changed:
+            waiting_bytes = self.stored_bytes + self._pending_bytes + self._writing_bytes
+            return Fill(
+                waiting_bytes,
+                self._pending_group().end - self.oldest,
+                self.config.capacity,
+                self.config.events,
+            )
 
     def flush(self) -> None:
         """*Blocking* until the cursors as they are now are stored. Raises RetryableError, FencedError."""

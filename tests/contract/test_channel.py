@@ -334,6 +334,23 @@ def test_full_channel_refuses_until_its_slowest_reader_has_moved(bench):
         assert not bench.counts
 
 
+def test_how_full_it_is_goes_up_with_what_is_put_and_down_with_what_is_acknowledged(bench):
+    put = batches(4, count=8, size=1 * KIB)
+    with bench.opened(capacity=16 * MIB, events=1000) as feed:
+        empty = feed.channel.fill()
+        assert (empty.events, empty.capacity_bytes, empty.capacity_events) == (0, 16 * MIB, 1000)
+        feed.put(*put)
+        feed.accepted("s", put[-1].end)
+        full = feed.channel.fill()
+        assert full.events == 32
+        assert full.bytes - empty.bytes >= 32 * KIB
+        feed.view.begin()
+        feed.view.read_events(32)
+        feed.view.acknowledge()
+        feed.view.source.save()
+        assert feed.channel.fill().events == 0
+
+
 def test_capacity_in_events_is_kept(bench):
     put = batches(10)
     with bench.opened(events=20) as feed:

@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from qanat.component import Fill
 from qanat.described import LogicalDescription, NodeDescription
 from qanat.metrics import CollectorMetrics, MasterMetrics, Metrics
 from qanat.moved import STREAMS_MAX
@@ -151,3 +152,22 @@ def test_master_counts_operations_by_outcome_and_nodes_by_state():
     assert found["qanat_operation_seconds_sum", ("operation", "apply")] == 0.5
     assert found["qanat_logical_nodes", ("state", "ACTIVE")] == 3
     assert ("qanat_operation_seconds_sum", ("operation", "tap")) not in found
+
+
+def test_how_full_a_channel_is_stands_beside_what_it_holds_at_most() -> None:
+    metrics = Metrics()
+    agent = metrics.agent("web")
+    agent.filled(None)
+    assert "qanat_channel_bytes{" not in metrics.render().decode()
+    agent.filled(Fill(bytes=5, events=2, capacity_bytes=100, capacity_events=0))
+    text = metrics.render().decode()
+    for line in ("bytes{%s} 5.0", "events{%s} 2.0", "capacity_bytes{%s} 100.0", "capacity_events{%s} +Inf"):
+        assert "qanat_channel_" + line % 'logical_node="web"' in text
+
+
+def test_each_branch_of_a_fan_out_has_its_lag() -> None:
+    metrics = Metrics()
+    metrics.branch_lag("coll", "1", bytes=10, events=2, seconds=0.5)
+    text = metrics.render().decode()
+    for line in ("bytes{%s} 10.0", "events{%s} 2.0", "seconds{%s} 0.5"):
+        assert "qanat_branch_lag_" + line % 'branch="1",logical_node="coll"' in text

@@ -55,6 +55,10 @@ class Agent(Process):
         if not file.done:
             self.handle(s.Found({file.stream: self.source.position(file)}))
 
+    def redirect(self, chain: tuple[str, ...]) -> None:
+        """Its masters say another chain."""
+        self.core.redirect(chain)
+
     def handle(self, event: s.Event) -> None:
         """Give the core an event and perform what follows, in order; the process may die on the way."""
         if not self.alive:

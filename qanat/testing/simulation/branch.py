@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qanat.testing.simulation.collector import Collector
 
 TAKE_BATCHES_MAX = 5  # so that catching up takes several marks
+IDLE_S = (0.03, 0.2)  # how often a branch that waits looks again, shorter than the time between two commits
 
 
 def mark_of(token: bytes | None) -> Mark:
@@ -62,7 +63,10 @@ class Branch:
         except RetryableError as error:
             self._collector.kernel.note(self._disk.name, f"branch in trouble: {error}")
             core.failed()
-        self._soon(self._step)
+        if self._is_taking or core.todo is Todo.WAIT:
+            self._collector.soon(self._collector.kernel.between(*IDLE_S), self._step)
+        else:
+            self._soon(self._step)
 
     def _do(self, core: BranchCore) -> None:
         match core.todo:

@@ -14,9 +14,10 @@ from qanat.testing.simulation.world import World
 
 P_HANDOVERS = 0.12  # of the schedules are about handovers
 P_LATE_COMMITS = 0.12
-P_ROTATIONS = 0.12
+P_ROTATIONS = 0.2
 P_ADOPTIONS = 0.1
-P_LOGS = 0.3  # of those that have a write-ahead log
+P_LOGS = 0.5  # of those that have a write-ahead log
+NOBODY = "nobody"  # a collector that is not there
 
 
 class Faults:
@@ -41,10 +42,11 @@ class Faults:
             self._disk_fails,
             self._log_fails,
             self._first_is_healthy,
+            self._chain_changes,
         ]
         chance = self._kernel.random
         self._kinds = chance.sample(everything, chance.choice((2, 3, 4, 6, len(everything))))
-        self._interval_s = chance.choice((0.1, 0.2, 0.4))
+        self._interval_s = chance.choice((0.07, 0.15, 0.3))
         self._draw_rates()
         themes = (
             self._draw_handovers,
@@ -77,11 +79,13 @@ class Faults:
         self._world.store.p_slow = 0.3
 
     def _draw_rotations(self) -> None:
-        """Connections that end while a file takes the place of another, and reads that take their time."""
+        """Connections that end and batches that are sent again while a file takes the place of another, and reads that take
+        their time."""
         self._kinds = [self._break_connection, self._break_connection, self._crash_collector]
         self._interval_s = 0.1
         self._world.p_new_file = 0.9
         self._world.p_slow_read = 0.5
+        self._world.network.p_corrupt = self._kernel.random.choice((0.0, 0.1))
 
     def _draw_late_commits(self) -> None:
         """Collectors that die while what they asked the store for is still to happen."""
@@ -300,6 +304,20 @@ class Faults:
         agent.hear(agent.handle, s.FirstIsHealthy())
         if self._kernel.chance(0.6):
             self._kernel.after(self._kernel.between(0.0, 0.2), self._disturb, agent)
+
+    def _chain_changes(self) -> None:
+        """Masters say another chain, now and to whoever starts later: in another order, without one, with one that nobody
+        has heard of. An agent that uses a collector which is no longer in it is stopped and started by them."""
+        agent = self._agent()
+        if agent is None:
+            return
+        chain = list(self._world.disks)
+        self._kernel.random.shuffle(chain)
+        if self._kernel.chance(0.5):
+            chain[self._kernel.random.randrange(len(chain))] = NOBODY
+        self._kernel.fault("chain_changes", agent.name, str(chain))
+        self._world.chains[agent.host.name] = tuple(chain)
+        agent.hear(agent.redirect, tuple(chain))
 
     def _drive_away(self, agent: Agent) -> None:
         """Only who is not at its first collector can return there."""

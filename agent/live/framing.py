@@ -169,9 +169,10 @@ class CountedFramer:
         at, size, limit = 0, len(data), self._policy.event_bytes
         while at < size:
             if self._missing:
-                at = self._take_missing(data, at, events)
-                if self._missing:
+                taken = self._take_missing(data, at, events)
+                if not taken:
                     return self._wait_for(data[at:], self._next_part, events)
+                at += taken
                 continue
             space = data.find(b" ", at, at + _COUNT_BYTES_MAX)
             digits = data[at:space] if space > 0 else data[at : at + _COUNT_BYTES_MAX]
@@ -230,20 +231,20 @@ class CountedFramer:
         return min(self._policy.event_bytes, self._missing)
 
     def _take_missing(self, data: bytes, at: int, events: list[bytes]) -> int:
-        """The next part of an event that is too large; gives where it ends, or where it begins when it is not there yet."""
+        """The next part of an event that is too large; gives how much it is: nothing, when not all of it is there."""
         limit = self._policy.event_bytes
         if self._policy.oversize == "truncate" and self._part:
             passed = min(self._missing, len(data) - at)
             self._missing -= passed
             self._part = self._part if self._missing else 0
-            return at + passed
+            return passed
         part = min(limit, self._missing)
         if len(data) - at < part:
-            return at
+            return 0
         events.append(data[at : at + part])
         self._missing -= part
         self._part = 1 if self._missing and self._policy.oversize == "truncate" else 0
-        return at + part
+        return part
 
     def _give_up(self, rest: bytes, events: list[bytes]) -> list[bytes]:
         self._policy.count("framing_errors", 1)

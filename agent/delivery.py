@@ -7,6 +7,7 @@ before any read that is asked for after it, and what is persisted is persisted b
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import groupby
@@ -47,6 +48,9 @@ CHAIN_RETRY_S_MAX = (
     0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
 )
 MEASURE_S = 1.0  # a scrape is some ten times rarer
+# What was sent on a connection that broke, and was not sought again yet: bytes, and when the oldest was read.
+_NOTHING = (0, math.inf)
+
 PROBE_S = 5.0  # how often a preferred collector that was lost is tried
 PROBES_HEALTHY = 6  # this many good probes in a row, and the sender returns to it
 
@@ -89,6 +93,7 @@ class Delivery:
         self._failed = asyncio.Event()
         self._lag_at_s = 0.0
         self._lag = Lag()
+        self._lost = _NOTHING
         self._is_recovered = (
             False  # the source was told what collectors know: not before may it look for streams
         )
@@ -264,6 +269,7 @@ class Delivery:
 
     def _seek(self, seeks: Iterable[m.Command]) -> None:
         """On the source's thread."""
+        self._lost = _NOTHING  # from now on it is unread
         for seek in seeks:
             assert isinstance(seek, m.Seek)
             self._source.seek(seek.stream, seek.position)
@@ -357,7 +363,10 @@ class Delivery:
         elif isinstance(event, m.Rewound):
             self._metrics.rewound()
         events, payload_bytes, batches = self._acked()
+        inflight_bytes, oldest_s = self.core.inflight_bytes, self.core.oldest_unacked_s()
         self._handle(event)
+        if oldest_s is not None and self._connection is None:
+            self._lost = (self._lost[0] + inflight_bytes, min(oldest_s, self._lost[1]))
         if self.core.acked_batches > batches:
             acked = self._acked()
             self._metrics.acked(acked[0] - events, acked[1] - payload_bytes, acked[2] - batches)
@@ -368,10 +377,11 @@ class Delivery:
     async def _measure(self) -> None:
         """How long the oldest batch has been waiting, also while nothing comes and goes."""
         while True:
-            oldest_s = self.core.oldest_unacked_s()
-            self._metrics.unacked_age_s(
-                0.0 if oldest_s is None else self._context.clock.monotonic_s() - oldest_s
-            )
+            lost_bytes, oldest_s = self._lost
+            self._metrics.unacked_bytes(self.core.inflight_bytes + lost_bytes)
+            oldest_s = min(oldest_s, self.core.oldest_unacked_s() or math.inf)
+            now_s = self._context.clock.monotonic_s()
+            self._metrics.unacked_age_s(max(0.0, now_s - oldest_s))
             await asyncio.sleep(MEASURE_S)
 
     def _disconnect(self) -> None:

@@ -67,7 +67,9 @@ class AgentProgram:
         return wire.Counters(
             events=int(of.first("qanat_acked_events_total")),
             bytes=int(of.first("qanat_acked_bytes_total")),
-            lag_bytes=int(of.most("qanat_lag_bytes") + of.most("qanat_waiting_bytes")),
+            lag_bytes=int(
+                of.most("qanat_lag_bytes") + of.most("qanat_waiting_bytes") + of.most("qanat_unacked_bytes")
+            ),
             lag_s=max(of.most("qanat_lag_seconds"), of.most("qanat_waiting_seconds")),
             unacked_age_s=of.most("qanat_unacked_age_seconds"),
             dropped_events=int(of.total("qanat_dropped_events_total")),

@@ -146,7 +146,7 @@ class Nodes:
         node.outbox.close()
         for tap_id, queue in node.taps.items():
             why = f"{node.physical.name} is not attached to this master any more"
-            queue.put(wire.TapEvents(tap_id=tap_id, ended=True, why=why))
+            queue.put(wire.TapEvents(tap_id=tap_id, ended=True, why=why, lost=True))
         if self._nodes.get(node.physical.name) is node:
             del self._nodes[node.physical.name]
             if not self._nodes:

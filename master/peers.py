@@ -103,7 +103,9 @@ class PeersService:
         """What a node that is attached here samples; ends with the node's stream, too."""
         node = self._nodes.get(request.name)
         if node is None:
-            yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why=f"{request.name} is not attached")
+            yield wire.TapEvents(
+                tap_id=request.tap.tap_id, ended=True, why=f"{request.name} is not attached", lost=True
+            )
             return
         tap_id = request.tap.tap_id
         queue = node.taps[tap_id] = TapQueue()
@@ -214,7 +216,7 @@ class Peers:
                     yield events
         except grpc.aio.AioRpcError as error:
             why = f"master {master_id} went away: {error.details()}"
-            yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why=why)
+            yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why=why, lost=True)
         finally:
             call.cancel()
 

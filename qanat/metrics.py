@@ -89,6 +89,9 @@ class Metrics:
             "qanat_lag_seconds",
             "How long the oldest event that a source has and did not read yet has been waiting, as far as this process knows.",
         )
+        self.unacked_bytes = self._gauge(
+            "qanat_unacked_bytes", "Bytes that a sender has read and that are not acknowledged."
+        )
         self.waiting_seconds = self._gauge(
             "qanat_waiting_seconds", "How long the oldest event has been waiting in a channel for a sender."
         )
@@ -235,6 +238,7 @@ class AgentMetrics:
         self.lag_s = since.labels(logical_node).set
         self.moved = metrics.moved(logical_node).moved
         self.unacked_age_s = metrics.unacked_age_seconds.labels(logical_node).set
+        self.unacked_bytes = metrics.unacked_bytes.labels(logical_node).set
         self._dropped = metrics.dropped_events
         self._fills = metrics._fills
         self._logical_node = logical_node
@@ -253,7 +257,7 @@ class AgentMetrics:
 
     def idle(self) -> None:
         """Nothing runs here any more: nothing waits, either."""
-        for each in (self.lag_bytes, self.lag_s, self.unacked_age_s):
+        for each in (self.lag_bytes, self.lag_s, self.unacked_age_s, self.unacked_bytes):
             each(0.0)
 
 

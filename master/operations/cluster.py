@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from importlib import metadata
 
 import msgspec
 
+from master import naming
 from master.attaching import PROTOCOL
+from master.cache import Snapshot
 from master.desk import Desk
+from master.naming import with_flows
 from master.peers import Answers
 from master.status import as_physical, configured_nowhere, lost_row, merged, physical_row
 from qanat.control.documents import KnownNode
 from qanat.control.operations import cluster as calls
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.errors import RetryableError
+from qanat.flow.faults import did_you_mean
 from qanat.wire.v1 import control_pb2 as wire
 
 
 async def status(desk: Desk, request: calls.Status, author: str) -> calls.StatusReply:
     """Every physical node with its logical nodes, and what is configured and runs nowhere."""
     snapshot = await desk.snapshot()
+    known = await _known(desk)
+    names = with_flows(snapshot, request.names, known)
     question = wire.StatusRequest(
-        names=request.names, unsettled_only=request.unsettled, revision=snapshot.revision, with_names=True
+        names=names, unsettled_only=request.unsettled, revision=snapshot.revision, with_names=True
     )
     answers = await desk.peers.status(question)
-    known = await _known(desk)
     notes = silent_masters(answers)
     cluster = desk.nodes.cluster
     if cluster is not None and not request.names:
         notes += configured_nowhere(cluster, [as_physical(name, node) for name, node in known.items()])
     rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
+    rows += _lost(desk, names, known, answers)
     replies = answers.replies.values()
+    if not answers.silent and not desk.is_stale:
+        physical = {*known, *(name for reply in replies for name in reply.attached_names)}
+        _refuse_unknown(names, physical, rows, snapshot)
     return calls.StatusReply(
-        nodes=sorted(rows + _lost(desk, request, known, answers), key=lambda row: row.name),
+        nodes=sorted((_of(row, names) for row in rows), key=lambda row: row.name),
         attached=sum(reply.attached for reply in replies),
         applied=sum(reply.attached - reply.unsettled for reply in replies),
         notes=notes,
     )
 
 
+def _refuse_unknown(
+    names: Sequence[str], physical: set[str], rows: list[calls.PhysicalRow], snapshot: Snapshot
+) -> None:
+    known = physical | naming.logical(snapshot) | {each.logical for row in rows for each in row.logical}
+    if missing := set(names) - known:
+        kind = "physical node, logical node or flow"
+        raise naming.unknown(kind, missing, known | naming.flows(snapshot), "`qanat status`")
+
+
+def _of(row: calls.PhysicalRow, names: Sequence[str]) -> calls.PhysicalRow:
+    """All of a physical node that was named, else those logical nodes that were."""
+    if not names or row.name in names:
+        return row
+    return msgspec.structs.replace(row, logical=[each for each in row.logical if each.logical in names])
+
+
 async def nodes(desk: Desk, request: calls.Nodes, author: str) -> calls.StatusReply:
     """Every physical node that is known, without its logical ones."""
     whole = await status(desk, calls.Status(names=request.names), author)
-    bare = [msgspec.structs.replace(row, logical=[]) for row in whole.nodes]
+    bare = [
+        msgspec.structs.replace(row, logical=[], states=Counter(each.state for each in row.logical))
+        for row in whole.nodes
+    ]
     return msgspec.structs.replace(whole, nodes=bare, notes=[])
 
 
@@ -70,8 +100,10 @@ async def masters(desk: Desk, request: calls.Masters, author: str) -> calls.Mast
 
 async def refresh(desk: Desk, request: calls.Refresh, author: str) -> calls.Refreshed:
     """Build logical nodes anew, wherever they run."""
-    answers = await desk.peers.status(wire.StatusRequest(names=request.names))
-    names = set(request.names)
+    snapshot = await desk.snapshot()
+    known = await _known(desk)
+    names = set(with_flows(snapshot, request.names, known))
+    answers = await desk.peers.status(wire.StatusRequest(names=sorted(names)))
     found = merged(answers.replies)
     told = []
     for name, (master, node) in sorted(found.items()):
@@ -80,10 +112,11 @@ async def refresh(desk: Desk, request: calls.Refresh, author: str) -> calls.Refr
             told.append(name)
     missing = names - found.keys() - {each.logical for _, node in found.values() for each in node.wanted}
     if missing:
+        close = did_you_mean(min(missing), {*known, *naming.logical(snapshot)} - missing)
         raise OperationError(
             Kind.NOT_FOUND,
             f"{', '.join(sorted(missing))} is no attached physical node, nor a logical node that one runs"
-            + (f"; told were: {', '.join(told)}" if told else ""),
+            + (f"; told were: {', '.join(told)}" if told else close),
         )
     return calls.Refreshed(nodes=told)
 
@@ -106,14 +139,14 @@ async def _known(desk: Desk) -> dict[str, KnownNode]:
 
 
 def _lost(
-    desk: Desk, request: calls.Status, known: dict[str, KnownNode], answers: Answers
+    desk: Desk, wanted: Sequence[str], known: dict[str, KnownNode], answers: Answers
 ) -> list[calls.PhysicalRow]:
     """Known nodes that no master has. While one is silent nobody knows what it has."""
     if answers.silent:
         return []
     attached = {name for reply in answers.replies.values() for name in reply.attached_names}
     rows = [lost_row(name, node, desk.nodes.cluster) for name, node in known.items() if name not in attached]
-    names = set(request.names)
+    names = set(wanted)
     return [
         row
         for row in rows

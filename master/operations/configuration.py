@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from master import planning
+from master import naming, planning
 from master.cache import Snapshot
 from master.desk import Desk
 from master.planning import Edit
@@ -22,7 +22,7 @@ from qanat.control.statements import Statement, as_file, with_flow
 from qanat.control.translation import Cluster
 from qanat.coordination.store import Op
 from qanat.errors import RetryableError
-from qanat.flow.faults import Faults
+from qanat.flow.faults import Faults, did_you_mean
 from qanat.flow.model import DEFAULT_FLOW, Flow
 
 # Physical nodes that are named in a plan; the rest is counted.
@@ -95,9 +95,14 @@ async def rollback(desk: Desk, request: calls.Rollback, author: str) -> calls.Pl
     await desk.store.sync(path)
     node = await desk.store.get(path)
     if node is None:
+        versions = [
+            each.version
+            for each in (await history(desk, calls.History(logical=request.logical), author)).nodes
+        ]
         raise OperationError(
             Kind.NOT_FOUND,
-            f"{request.logical} has no version {request.version} any more; `qanat history {request.logical}` lists them",
+            f"{request.logical} has no version {request.version}; there are {versions[-1]} to {versions[0]}, and "
+            f"`qanat history {request.logical}` shows them",
         )
     former = decode(Config, node.value, path)
     if former.text:
@@ -109,14 +114,14 @@ async def rollback(desk: Desk, request: calls.Rollback, author: str) -> calls.Pl
 async def get(desk: Desk, request: calls.Get, author: str) -> calls.Configuration:
     """The configuration."""
     snapshot = await desk.snapshot()
-    _refuse_unknown(snapshot, request.names)
+    names = naming.with_flows(snapshot, request.names)
+    _refuse_unknown(snapshot, names)
+    _refuse_unknown_flow(snapshot, request.flow)
     return calls.Configuration(
         nodes=[
             _configured(name, found)
             for name, found in sorted(snapshot.configs.items())
-            if found.text
-            and (not request.names or name in request.names)
-            and request.flow in (None, found.flow)
+            if found.text and (not names or name in names) and request.flow in (None, found.flow)
         ]
     )
 
@@ -124,6 +129,7 @@ async def get(desk: Desk, request: calls.Get, author: str) -> calls.Configuratio
 async def save(desk: Desk, request: calls.Save, author: str) -> calls.Saved:
     """All configuration as one text."""
     snapshot = await desk.snapshot()
+    _refuse_unknown_flow(snapshot, request.flow)
     statements = {
         name: (found.text, found.flow)
         for name, found in snapshot.configs.items()
@@ -139,7 +145,8 @@ async def history(desk: Desk, request: calls.History, author: str) -> calls.Conf
     await desk.store.sync(directory)
     names = (await desk.store.children(directory))[-request.limit :]
     if not names:
-        raise OperationError(Kind.NOT_FOUND, f"there never was a logical node {request.logical!r}")
+        close = did_you_mean(request.logical, naming.logical(await desk.snapshot()))
+        raise OperationError(Kind.NOT_FOUND, f'there never was a logical node "{request.logical}"{close}')
     found = zip(names, await desk.store.get_many([f"{directory}/{name}" for name in names]), strict=True)
     documents = [
         decode(Config, node.value, f"{directory}/{name}") for name, node in found if node is not None
@@ -191,10 +198,12 @@ async def _deletions(desk: Desk, names: Sequence[str]) -> list[Edit]:
 def _refuse_unknown(snapshot: Snapshot, names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in snapshot.configs or not snapshot.configs[name].text]
     if unknown:
-        raise OperationError(
-            Kind.NOT_FOUND,
-            f"there is no logical node {', '.join(unknown)}; `qanat get` lists them",
-        )
+        raise naming.unknown("logical node", unknown, naming.logical(snapshot), "`qanat get`")
+
+
+def _refuse_unknown_flow(snapshot: Snapshot, flow: str | None) -> None:
+    if flow is not None and flow not in (known := naming.flows(snapshot)):
+        raise naming.unknown("flow", [flow], known, "`qanat get`")
 
 
 async def _change(desk: Desk, wanted: Wanted, author: str, dry_run: bool = False) -> calls.Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from master import planning
+from master import naming, planning
 from master.cache import Snapshot
 from master.desk import Desk
 from qanat.control.documents import Limit, encode
@@ -12,6 +12,7 @@ from qanat.control.operations import cluster as cluster_calls
 from qanat.control.operations import configuration as calls
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.coordination.store import Op
+from qanat.flow.faults import did_you_mean
 from qanat.wire.v1 import control_pb2 as wire
 
 
@@ -23,7 +24,11 @@ async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.Mappin
         if unknown and not request.ahead:
             raise OperationError(
                 Kind.NOT_FOUND,
-                f"there is no logical node {', '.join(unknown)}; configure it first, with `qanat apply` or `qanat config`",
+                f"there is no logical node {', '.join(unknown)}"
+                + (
+                    did_you_mean(unknown[0], naming.logical(snapshot))
+                    or "; configure it first, with `qanat apply` or `qanat config`"
+                ),
             )
         placed = {*snapshot.mapping.get(request.physical, ()), *request.logical}
         return planning.mapping_ops(snapshot, {request.physical: placed})
@@ -46,7 +51,9 @@ async def unmap(desk: Desk, request: calls.Unmap, author: str) -> calls.Mappings
         if unknown or not placed:
             raise OperationError(
                 Kind.NOT_FOUND,
-                f"{', '.join(unknown) or 'nothing'} is mapped to {request.physical}; `qanat map` places, `qanat mappings` lists",
+                f"{', '.join(unknown)} is not mapped to {request.physical}; `qanat mappings` lists what is"
+                if unknown
+                else f"nothing is mapped to {request.physical}; `qanat mappings` lists what is mapped",
             )
         rest = placed - set(request.logical) if request.logical else set()
         return planning.mapping_ops(snapshot, {request.physical: rest})
@@ -102,9 +109,7 @@ async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluste
     known = (await desk.known.all()).keys() | (await desk.snapshot()).mapping.keys()
     unknown = sorted(set(request.names) - known)
     if unknown:
-        raise OperationError(
-            Kind.NOT_FOUND, f"there is no physical node {', '.join(unknown)}; `qanat nodes` lists them"
-        )
+        raise naming.unknown("physical node", unknown, known, "`qanat nodes`")
 
     def plan(snapshot: Snapshot) -> list[Op]:
         return planning.mapping_ops(

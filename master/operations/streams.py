@@ -6,7 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 
+import msgspec
+
 from master.desk import Desk
+from master.naming import with_flows
 from master.operations.cluster import silent_masters, status
 from master.peers import Answers
 from master.status import merged, physical_row
@@ -23,7 +26,9 @@ PENDING_MAX = 20
 async def wait(desk: Desk, request: calls.Wait, author: str) -> AsyncGenerator[calls.Waiting, None]:
     """Until nodes are where they should be. Says how far it is whenever that has changed."""
     until_s = time.monotonic() + request.timeout_s
-    revision = max(request.revision, (await desk.snapshot()).revision)
+    snapshot = await desk.snapshot()
+    revision = max(request.revision, snapshot.revision)
+    request = msgspec.structs.replace(request, names=with_flows(snapshot, request.names))
     last: calls.Waiting | None = None
     while True:
         now = await _waiting(desk, request, revision)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from master import naming
 from master.desk import Desk
 from master.operations.cluster import silent_masters
 from master.peers import Answers
@@ -17,7 +18,6 @@ from master.status import merged
 from master.tapping import TapQueue
 from qanat.control.operations import cluster as calls
 from qanat.control.operations.errors import Kind, OperationError
-from qanat.flow.faults import did_you_mean
 from qanat.wire.v1 import control_pb2 as wire
 
 # Logical nodes on physical ones that one tap samples at a time: more is more than anybody reads.
@@ -25,6 +25,9 @@ TAPPED_MAX = 20
 
 # How often nodes are looked for that came later, or are attached elsewhere now.
 LOOK_S = 2.0
+
+# How soon after a node's master has gone, and how long until nobody is expected back: nodes attach elsewhere within seconds.
+LOOK_AGAIN_S, BACK_S_MAX = 0.5, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class _Sampling:
         self._until_s = until_s
         self._logical: set[str] = set()
         self._open: dict[_Place, asyncio.Task[None]] = {}
-        self._over: dict[_Place, float] = {}  # when it ended: asked again once it has attached anew
+        self._over: set[tuple[str, str]] = set()  # has said all that it will: physical, logical
+        self._lost_at_s = -math.inf
         self._samples: asyncio.Queue[tuple[_Place, wire.TapEvents]] = asyncio.Queue(1)
         self._look_at_s = 0.0
 
@@ -90,17 +94,24 @@ class _Sampling:
         while (now_s := time.monotonic()) < self._until_s:
             if now_s >= self._look_at_s:
                 await self._look()
-            if not self._open and self._samples.empty():
+            if not self._open and self._samples.empty() and now_s - self._lost_at_s > BACK_S_MAX:
                 return None
             wait_s = min(self._look_at_s, self._until_s) - time.monotonic()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, wait_s)):
                     place, sample = await self._samples.get()
                     if sample.ended:
-                        self._open.pop(place, None)
-                        self._over[place] = time.monotonic()
+                        self._ended(place, is_lost=sample.lost)
                     return place, sample
         return None
+
+    def _ended(self, place: _Place, *, is_lost: bool) -> None:
+        self._open.pop(place, None)
+        if is_lost:
+            self._lost_at_s = time.monotonic()
+            self._look_at_s = min(self._look_at_s, self._lost_at_s + LOOK_AGAIN_S)
+        else:
+            self._over.add((place.physical, place.logical))
 
     async def end(self) -> None:
         """Nobody samples for this any more."""
@@ -111,31 +122,27 @@ class _Sampling:
     async def _names(self) -> set[str]:
         """The logical nodes that are meant: the one of this name, else all of the flow of this name."""
         name = self._request.logical
-        configs = (await self._desk.snapshot()).configs
-        flows = {each.flow for each in configs.values() if each.text}
-        if name in flows and name not in configs:
-            return {logical for logical, each in configs.items() if each.flow == name}
-        if name not in configs:
+        snapshot = await self._desk.snapshot()
+        logical, flows = naming.logical(snapshot), naming.flows(snapshot)
+        if name not in logical | flows:
             running = await self._desk.peers.status(wire.StatusRequest(names=[name]))
             if not any(_runs(node, {name}) for _, node in merged(running.replies).values()):
-                close = did_you_mean(name, {*configs, *flows})
-                raise OperationError(Kind.NOT_FOUND, f'there is no flow or logical node "{name}"{close}')
-        return {name}
+                raise naming.unknown("flow or logical node", [name], logical | flows, "`qanat get`")
+        return set(naming.with_flows(snapshot, [name]))
 
     async def _look(self) -> Answers:
         """Begin to sample wherever it is not done yet."""
         self._look_at_s = time.monotonic() + LOOK_S
         answers = await self._desk.peers.status(wire.StatusRequest(names=sorted(self._logical)))
-        now_s = time.monotonic()
+        known = self._over | {(each.physical, each.logical) for each in self._open}
         places = {
             _Place(name, logical, master)
             for name, (master, node) in merged(answers.replies).items()
             if self._request.physical in ("", name)
             for logical in _runs(node, self._logical)
-            if node.attached_s < now_s - self._over.get(_Place(name, logical, master), -math.inf)
+            if (name, logical) not in known
         }
-        for place in sorted(places - self._open.keys(), key=str)[: TAPPED_MAX - len(self._open)]:
-            self._over.pop(place, None)
+        for place in sorted(places, key=str)[: TAPPED_MAX - len(self._open)]:
             self._open[place] = asyncio.create_task(self._sample(place))
         return answers
 
@@ -158,7 +165,8 @@ class _Sampling:
                     if sample.ended:
                         break
                 else:
-                    waiting.put(wire.TapEvents(ended=True))
+                    why = f"{place.master} ended the connection"
+                    waiting.put(wire.TapEvents(ended=True, lost=True, why=why))
             await passing
         finally:
             passing.cancel()

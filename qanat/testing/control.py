@@ -55,6 +55,9 @@ class SimulatedNode:
         self.refreshed: list[list[str]] = []
         self.limits: dict[str, tuple[float, float]] = {}
         self.refused = ""
+        self.tapping: list[str] = []  # with `samples_s`: the logical nodes of taps that were not stopped
+        self.samples_s = 0.0  # how often taps get an event; 0: all at once
+        self._taps: dict[str, asyncio.Task[None]] = {}
         self.attachments = 0
         self._connect = connect
         self._wanted = wire.Assign()
@@ -79,10 +82,12 @@ class SimulatedNode:
 
     async def stop(self) -> None:
         """Go away without a word."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        tasks = [each for each in (self._task, *self._taps.values()) if each is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._task = None
+        self._taps.clear()
 
     async def until(self, condition: Callable[[], bool], seconds_max: float = 20.0) -> None:
         """Wait until `condition()` holds. Raises TimeoutError with what the node has."""
@@ -179,8 +184,9 @@ class SimulatedNode:
             case "heard":
                 self._report_s = message.heard.report_s
             case "tap":
-                async with self._writing:
-                    await call.write(wire.FromNode(tap=self._sample(message.tap)))
+                await self._tap(message.tap, call)
+            case "stop_tap" if task := self._taps.pop(message.stop_tap.tap_id, None):
+                task.cancel()
             case "move":
                 self._preferred = list(message.move.masters)
             case "refused":
@@ -241,6 +247,28 @@ class SimulatedNode:
             why=error or statement.waiting,
             attempts=int(bool(error)),
         )
+
+    async def _tap(self, tap: wire.Tap, call: Any) -> None:
+        if self.samples_s:
+            self._taps[tap.tap_id] = asyncio.create_task(self._sample_on(tap, call))
+            return
+        async with self._writing:
+            await call.write(wire.FromNode(tap=self._sample(tap)))
+
+    async def _sample_on(self, tap: wire.Tap, call: Any) -> None:
+        self.tapping.append(tap.logical)
+        self._changed.set()
+        try:
+            while True:
+                event = wire.TapEvent(body=tap.logical.encode(), body_bytes=len(tap.logical))
+                async with self._writing:
+                    await call.write(
+                        wire.FromNode(tap=wire.TapEvents(tap_id=tap.tap_id, events=[event], dropped=1))
+                    )
+                await asyncio.sleep(self.samples_s)
+        finally:
+            self.tapping.remove(tap.logical)
+            self._changed.set()
 
     def _sample(self, tap: wire.Tap) -> wire.TapEvents:
         events = [wire.TapEvent(body=b"event %d" % number, body_bytes=7) for number in range(tap.events_max)]

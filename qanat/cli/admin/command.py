@@ -44,11 +44,14 @@ class Session:
         else:
             readable()
 
-    def rows(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-        """A table for people, or lines of fields with tabs between them for scripts."""
+    def rows(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], none: str = "none") -> None:
+        """A table for people, or `none` when there are no rows; or lines of fields with tabs between them for scripts."""
         if self.form == "text":
             for row in rows:
                 click.echo("\t".join(" ".join(field.split()) for field in row))
+            return
+        if not rows:
+            click.echo(none)
             return
         from qanat.cli.admin.tables import print_table
 

@@ -32,7 +32,9 @@ def get(session: Session, names: tuple[str, ...], flow: str | None) -> None:
     """Show how logical nodes are configured: all, or those that are named."""
     reply = session.call("get", ops.Get(names=list(names), flow=flow))
     header = ("LOGICAL", "FLOW", "VERSION", "CHANGED", "BY", "STATEMENT")
-    session.show(reply, lambda: session.rows(header, [_row(each) for each in reply.nodes]))
+    session.show(
+        reply, lambda: session.rows(header, [_row(each) for each in reply.nodes], "nothing is configured")
+    )
 
 
 @click.command(name="history")

@@ -15,6 +15,8 @@ from qanat.control.operations import cluster as ops
 
 EXIT_UNSETTLED = 1
 
+NOBODY = "no agent or collector has attached yet; start them with --master, or look whether these are the right masters"
+
 NAMES = click.argument("names", metavar="[NODES]...", nargs=-1, shell_complete=completion_names.nodes)
 HEADER = ("LOGICAL", "PHYSICAL", "STATE", "PROGRESS", "EVENTS", "EVENTS/S", "LAG", "WHY")
 
@@ -27,20 +29,20 @@ HEADER = ("LOGICAL", "PHYSICAL", "STATE", "PROGRESS", "EVENTS", "EVENTS/S", "LAG
 def status(session: Session, names: tuple[str, ...], unsettled: bool, exit_code: bool) -> int | None:
     """Show what runs on every node: state, progress, rates, and what is wrong.
 
-    NODES are physical or logical; none: all. STATE is the node's own (ACTIVE, OPENING, ERROR, NO_PROGRESS, ...). PROGRESS
-    compares what runs with what should: applied, applying, waiting, failed, or unknown when no master hears of it.
+    NODES are physical or logical nodes, or flows; none: all. STATE is the node's own (ACTIVE, OPENING, ERROR, NO_PROGRESS, ...).
+    PROGRESS compares what runs with what should: applied, applying, waiting, failed, or unknown when no master hears of it.
+    LAG is what a source has and no collector has acknowledged, or what a collector has received and not stored; and since when.
     """
     reply = session.call("status", ops.Status(names=list(names), unsettled=unsettled))
-    if names:
-        reply = msgspec.structs.replace(reply, nodes=[_only(each, names) for each in reply.nodes])
-    session.show(reply, lambda: _print(session, reply))
+    session.show(reply, lambda: _print(session, reply, unsettled=unsettled))
     return EXIT_UNSETTLED if exit_code and not _is_well(reply) else None
 
 
-def _print(session: Session, reply: ops.StatusReply) -> None:
+def _print(session: Session, reply: ops.StatusReply, *, unsettled: bool) -> None:
     rows = [_row(physical, each) for physical in reply.nodes for each in physical.logical]
     rows += [(("-", each.name, each.state, "-", "", "", "", "")) for each in reply.nodes if not each.logical]
-    session.rows(HEADER, sorted(rows))
+    nothing = "everything runs as it should" if unsettled else NOBODY
+    session.rows(HEADER, sorted(rows), nothing)
     for note in reply.notes:
         click.echo(click.style(f"note: {note}", fg="yellow"), err=session.form == "text")
 
@@ -53,17 +55,8 @@ def _row(physical: ops.PhysicalRow, each: ops.LogicalRow) -> tuple[str, ...]:
         each.progress,
         str(each.events),
         f"{each.events_s:.0f}",
-        _size(each.lag_bytes),
+        _lag(each),
         each.why,
-    )
-
-
-def _only(physical: ops.PhysicalRow, names: tuple[str, ...]) -> ops.PhysicalRow:
-    """All of a physical node that was named, else those logical nodes that were."""
-    if physical.name in names:
-        return physical
-    return msgspec.structs.replace(
-        physical, logical=[each for each in physical.logical if each.logical in names]
     )
 
 
@@ -71,6 +64,18 @@ def _is_well(reply: ops.StatusReply) -> bool:
     """Everything runs, and gets on."""
     logical = [each for physical in reply.nodes for each in physical.logical]
     return all(each.progress == "applied" and each.state in ("ACTIVE", "IDLE") for each in logical)
+
+
+def _lag(each: ops.LogicalRow) -> str:
+    since_s = max(each.lag_s, each.unacked_age_s)
+    return _size(each.lag_bytes) + (f" {_age(since_s)}" if since_s >= 1 else "")
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _size(count: int) -> str:
@@ -88,8 +93,8 @@ def _size(count: int) -> str:
 def nodes(session: Session, names: tuple[str, ...]) -> None:
     """List the physical nodes: every agent and collector that ever registered, and was not purged."""
     reply = session.call("nodes", ops.Nodes(names=list(names)))
-    header = ("PHYSICAL", "ROLE", "STATE", "HOST", "MASTER", "APPLIED", "HEARD", "LABELS")
-    session.show(reply, lambda: session.rows(header, [_physical(each) for each in reply.nodes]))
+    header = ("PHYSICAL", "ROLE", "STATE", "HOST", "MASTER", "APPLIED", "HEARD", "LOGICAL NODES", "LABELS")
+    session.show(reply, lambda: session.rows(header, [_physical(each) for each in reply.nodes], NOBODY))
 
 
 def _physical(each: ops.PhysicalRow) -> tuple[str, ...]:
@@ -102,6 +107,7 @@ def _physical(each: ops.PhysicalRow) -> tuple[str, ...]:
         each.master,
         ("yes" if each.applied else "no") if attached else "",
         f"{each.heard_s:.0f} s ago" if attached else "",
+        ", ".join(f"{count} {state}" for state, count in sorted(each.states.items())),
         ",".join(f"{name}={value}" for name, value in sorted(each.labels.items())),
     )
 
@@ -111,7 +117,7 @@ def _physical(each: ops.PhysicalRow) -> tuple[str, ...]:
 def masters(session: Session) -> None:
     """List the masters, how many nodes are attached to each, and which one leads."""
     reply = session.call("masters", ops.Masters())
-    header = ("MASTER", "ADDRESS", "HTTP", "LEADS", "REVISION", "NODES", "NOT APPLIED", "REACHABLE")
+    header = ("MASTER", "ADDRESS", "HTTP", "LEADS", "REVISION", "NODES", "APPLIED", "REACHABLE")
     rows = [
         (
             each.id,
@@ -120,7 +126,7 @@ def masters(session: Session) -> None:
             "yes" if each.leads else "",
             str(each.revision),
             str(each.attached),
-            str(each.unsettled),
+            str(each.attached - each.unsettled),
             "yes" if each.reachable else "no",
         )
         for each in reply.masters
@@ -174,4 +180,4 @@ def _print_top(session: Session, reply: ops.TopReply) -> None:
         click.echo(
             f"{reply.events_s:.0f} events/s, {reply.bytes_s / 1e6:.1f} MB/s, agents and collectors together"
         )
-    session.rows(HEADER, [_row(physical, each) for physical, each in rows])
+    session.rows(HEADER, [_row(physical, each) for physical, each in rows], "nothing runs")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
+import unicodedata
 from collections.abc import Sequence
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
 
 COLOURS = {
     "ACTIVE": "green", "applied": "green", "attached": "green", "yes": "green",
@@ -19,14 +19,50 @@ COLOURS = {
 # Output that is not a terminal is not cut to any width: pipes want whole lines.
 _PIPE_COLUMNS_MAX = 10_000
 
+_GAP = "  "
+_INDENT = 4
+
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """The last column may be long, and is wrapped."""
-    terminal = sys.stdout.isatty()
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for name in header[:-1]:
-        table.add_column(name, no_wrap=True)
-    table.add_column(header[-1], overflow="fold")
+    """Whole words of every cell, whatever the width: where the last column does not fit beside the others, its cells stand
+    below their rows."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_COLUMNS_MAX
+    widths = [max(map(_width, column)) for column in zip(header, *rows, strict=True)]
+    is_below = sum(widths) + len(_GAP) * (len(widths) - 1) > columns
+    shown = len(header) - is_below
+    _print_row(header[:shown], widths, header=True)
     for row in rows:
-        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    Console(width=None if terminal else _PIPE_COLUMNS_MAX, highlight=False).print(table)
+        _print_row(row[:shown], widths)
+        if is_below and row[-1]:
+            _print_below(row[-1], columns)
+
+
+def _print_row(row: tuple[str, ...], widths: Sequence[int], *, header: bool = False) -> None:
+    cells = [_cell(cell, width, header=header) for cell, width in zip(row, widths, strict=False)]
+    click.echo(_GAP.join(cells).rstrip())
+
+
+def _cell(text: str, width: int, *, header: bool) -> str:
+    padding = " " * (width - _width(text))
+    styled = (
+        click.style(text, bold=True)
+        if header
+        else click.style(text, fg=COLOURS[text])
+        if text in COLOURS
+        else text
+    )
+    return styled + padding
+
+
+def _print_below(text: str, columns: int) -> None:
+    indent = " " * _INDENT
+    lines = textwrap.wrap(
+        text, max(20, columns - _INDENT), break_long_words=False, break_on_hyphens=False, tabsize=4
+    )
+    for line in lines:
+        click.echo(indent + line)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that it takes."""
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)

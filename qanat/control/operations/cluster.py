@@ -43,7 +43,8 @@ class LogicalRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PhysicalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A physical node. `state`: "attached" or "lost"; `master`: that it is attached to."""
+    """A physical node. `state`: "attached" or "lost"; `master`: that it is attached to; `states`: of how many of its
+    logical nodes."""
 
     name: str
     role: str
@@ -58,6 +59,7 @@ class PhysicalRow(msgspec.Struct, frozen=True, kw_only=True):
     applied_revision: str = ""
     heard_s: float = 0.0
     attached_s: float = 0.0
+    states: dict[str, int] = {}
     logical: list[LogicalRow] = []
 
 

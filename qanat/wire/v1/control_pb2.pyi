@@ -148,18 +148,20 @@ class Counters(_message.Message):
     def __init__(self, events: _Optional[int] = ..., bytes: _Optional[int] = ..., events_s: _Optional[float] = ..., bytes_s: _Optional[float] = ..., lag_bytes: _Optional[int] = ..., lag_s: _Optional[float] = ..., unacked_age_s: _Optional[float] = ..., dropped_events: _Optional[int] = ..., positions: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class TapEvents(_message.Message):
-    __slots__ = ("tap_id", "events", "dropped", "ended", "why")
+    __slots__ = ("tap_id", "events", "dropped", "ended", "why", "lost")
     TAP_ID_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     tap_id: str
     events: _containers.RepeatedCompositeFieldContainer[TapEvent]
     dropped: int
     ended: bool
     why: str
-    def __init__(self, tap_id: _Optional[str] = ..., events: _Optional[_Iterable[_Union[TapEvent, _Mapping]]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., why: _Optional[str] = ...) -> None: ...
+    lost: bool
+    def __init__(self, tap_id: _Optional[str] = ..., events: _Optional[_Iterable[_Union[TapEvent, _Mapping]]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., why: _Optional[str] = ..., lost: _Optional[bool] = ...) -> None: ...
 
 class TapEvent(_message.Message):
     __slots__ = ("body", "timestamp_ns", "body_bytes", "stream", "position", "attributes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -17,7 +17,7 @@ class SinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `agent...Sink(...)` accepts."""
 
     host: str = "localhost"
-    port: int = COLLECTOR_PORT
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = COLLECTOR_PORT
 
 
 class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

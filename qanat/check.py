@@ -12,7 +12,7 @@ import msgspec
 from qanat import registry
 from qanat.component import Component, Context
 from qanat.errors import ConfigError
-from qanat.flow.bind import bind
+from qanat.flow.bind import argument_place, bind
 from qanat.flow.faults import Faults
 from qanat.flow.flume import translate
 from qanat.flow.model import Call, Failover, Flow, LogicalNode
@@ -112,6 +112,9 @@ def _check_component(node: LogicalNode, call: Call, find: Find, faults: Faults) 
     except ConfigError as error:
         faults.add_error(error, call.place)
         return
+    for wrong in component.check(config):
+        place = argument_place(call, component.Config, wrong.argument)
+        faults.add(place, f"{call.name}, {wrong.argument}: {wrong.why}", wrong.conceals)
     try:
         component(config, context)
     except ConfigError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -42,6 +42,17 @@ class Context:
     throttles: Throttles = field(default_factory=Throttles)
 
 
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with one argument of a component, as a sentence that begins in the middle. `argument`: as the flow writes it.
+
+    `conceals`: the argument has something secret in it, so its line is not shown."""
+
+    argument: str
+    why: str
+    conceals: bool = False
+
+
 class Component(abc.ABC):
     """A named part of a flow, with a typed configuration (a `msgspec.Struct`; field order is positional order)."""
 
@@ -50,6 +61,13 @@ class Component(abc.ABC):
 
     def __init__(self, config: Any, context: Context) -> None:
         self.context = context
+
+    @classmethod
+    def check(cls, config: Any) -> Iterable[Wrong]:
+        """Everything that is wrong with a `config` whose types are right, as far as it tells by itself: it may be of another
+        host, and files and variables that it names need not be here. People are told of all of it at its place in the flow,
+        before anything is stored or started; what only the host knows, `open` finds."""
+        return ()
 
 
 class Level(enum.IntEnum):
@@ -267,10 +285,6 @@ class ChannelConfig(msgspec.Struct, frozen=True, kw_only=True):
     events: Annotated[int, msgspec.Meta(ge=0)] = 0  # events that may wait; 0 is no limit
     full: Full = Full.BLOCK  # block: the source waits; drop: what comes is dropped, and counted
 
-    def __post_init__(self) -> None:
-        if self.capacity < 1:
-            raise ValueError("capacity is 0, and nothing could wait in it; give it some, as capacity=64MiB")
-
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -313,6 +327,12 @@ class Channel(Component):
     """
 
     keeps: ClassVar[Level] = Level.E2E
+
+    @classmethod
+    def check(cls, config: Any) -> Iterable[Wrong]:
+        """What is wrong with what every channel is told; those that are told more add to it."""
+        if config.capacity < 1:
+            yield Wrong("capacity", "it is 0, and nothing could wait in it; give it some, as capacity=64MiB")
 
     @abc.abstractmethod
     def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:

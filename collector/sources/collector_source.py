@@ -5,7 +5,7 @@ coll : collectorSource(35853) | file("/data/%Y-%m-%d/", "web-") ;
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from qanat.rpc.address import COLLECTOR_PORT, host_port
 class CollectorSourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `collectorSource(...)` accepts."""
 
-    port: int = COLLECTOR_PORT
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = COLLECTOR_PORT
     host: str = "[::]"  # every address of the host, IPv4 as well; "127.0.0.1" for this machine alone
 
 

@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.parse import quote
@@ -28,7 +28,7 @@ from qanat.channels.wal.directory import OsDirectory
 from qanat.channels.wal.log import Log
 from qanat.channels.wal.reader import LogReader
 from qanat.channels.wal.settings import Fsync, Settings
-from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Source
+from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Source, Wrong
 from qanat.config import Bytes, Seconds
 from qanat.coordination.filelock import FileLock
 from qanat.errors import ConfigError, QanatError, RetryableError
@@ -43,6 +43,8 @@ SAVE_CURSORS_S = 1.0
 RETRY_S = 1.0
 # A channel below this would be segments of a record each.
 SEGMENTS_MIN = 8
+# What is asked for by hand: a file costs an fsync of itself and one of the directory, worth some dozen small batches.
+SEGMENT_BYTES_MIN = 64 * limits.KIB
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -87,10 +89,25 @@ class FileChannel(Channel):
         self._failure: BaseException | None = None
         self._moves = 0
 
+    @classmethod
+    def check(cls, config: FileChannelConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from super().check(config)
+        if config.segment < SEGMENT_BYTES_MIN:
+            yield Wrong(
+                "segment",
+                f"{config.segment} bytes would be a file for each batch; give it {SEGMENT_BYTES_MIN >> 10}KiB at least, or "
+                "leave it out",
+            )
+        if config.path and not os.path.isabs(config.path):
+            yield Wrong(
+                "path",
+                f"{config.path!r} depends on where the agent is started; write it from the root, as /var/lib/x",
+            )
+
     def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:
         """Lock and recover the log. Raises ConfigError, RetryableError."""
-        faults = _faults(self._config)
-        if faults:
+        if faults := _faults(self._config):
             raise ConfigError(*faults)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -219,7 +236,7 @@ def _settings(config: FileChannelConfig) -> Settings:
         boot = secrets.token_hex(8)  # as if the machine had been started anew
     return Settings(
         capacity_bytes=config.capacity,
-        segment_bytes=min(config.segment, config.capacity // SEGMENTS_MIN),
+        segment_bytes=max(1, min(config.segment, config.capacity // SEGMENTS_MIN)),
         events=config.events,
         drop=config.full is Full.DROP,
         fsync=Fsync(config.fsync),
@@ -228,6 +245,7 @@ def _settings(config: FileChannelConfig) -> Settings:
 
 
 def _faults(config: FileChannelConfig) -> list[str]:
+    """What would not work at all, of a channel that nobody has checked."""
     faults = []
     if config.segment < 1:
         faults.append("fileChannel(segment=...) must be more than 0.")

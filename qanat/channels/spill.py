@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 from urllib.parse import quote
@@ -32,7 +32,7 @@ from qanat.channels.wal.directory import OsDirectory
 from qanat.channels.wal.log import Log
 from qanat.channels.wal.settings import Fsync, Settings
 from qanat.channels.wal.tape import Tape
-from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Level, Source
+from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Level, Source, Wrong
 from qanat.config import Bytes
 from qanat.coordination.filelock import FileLock
 from qanat.errors import ConfigError, RetryableError
@@ -88,6 +88,18 @@ class SpillChannel(Channel):
         self._refused: Batch | None = None
         self._log_moves: int | None = None  # of the log, when it had no room
         self._save_at_s = 0.0
+
+    @classmethod
+    def check(cls, config: SpillChannelConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from super().check(config)
+        is_given = config.memory != SpillChannelConfig().memory
+        if is_given and config.memory > config.capacity:
+            yield Wrong(
+                "memory",
+                f"{config.memory} bytes are more than the whole capacity, {config.capacity}; memory is a part of that, "
+                "half of it at most",
+            )
 
     def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:
         """Begin with what an earlier process has left on disk. Raises ConfigError, RetryableError."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,10 +28,11 @@ from qanat.batch import Batch
 from qanat.channels import streams
 from qanat.channels.backlog import Backlog, room_bytes
 from qanat.channels.cursors import Cursors
+from qanat.channels.sql_connections import check_database
 from qanat.channels.sql_reader import SqlReader
 from qanat.channels.sql_writer import CLOSE_S_MAX, Writer
 from qanat.channels.taken import Taken
-from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Level, Source
+from qanat.component import Channel, ChannelConfig, Context, Cursor, Fill, Full, Level, Source, Wrong
 from qanat.config import Bytes, Seconds
 from qanat.errors import ConfigError, RetryableError
 from qanat.limits import GIB, MIB
@@ -89,6 +90,12 @@ class SqlChannel(Channel):
         self._refused: Batch | None = None
         self._is_flush_wanted = False
         self._written_at_s = 0.0
+
+    @classmethod
+    def check(cls, config: SqlChannelConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from super().check(config)
+        yield from check_database(config.url, config.password_file, config.password_env)
 
     def open(self, cursors: Sequence[Cursor]) -> Mapping[str, int]:
         """Become the one who writes for this node. Raises ConfigError, and RetryableError when the database is away."""

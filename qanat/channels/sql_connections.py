@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from qanat.component import Wrong
 from qanat.errors import RetryableError
 from qanat.limits import MIB
 
@@ -30,8 +32,38 @@ _SQLITE_FULL = 13
 _POSTGRESQL_FULL = "53100"
 
 
+# As SQLAlchemy reads them, as far as it concerns us; it need not be installed where a flow is checked.
+_URL = re.compile(r"[\w+]+:(//(?P<user>[^:/]*)(:(?P<password>[^@]*))?@)?")
+_PASSWORD_IN_QUERY = re.compile(r"[?&]password=", re.IGNORECASE)
+
+
 class DiskFullError(RetryableError):
     """The database has no room; the transaction was certainly not done."""
+
+
+def check_database(url: str, password_file: str, password_env: str) -> Iterator[Wrong]:
+    """What is wrong with where a database is said to be, and how its password is found."""
+    found = _URL.match(url)
+    if url and (found is None or "://" not in url):
+        yield Wrong(
+            "url",
+            'that is no URL of a database; write for example url="postgresql://user@host/database"',
+            True,
+        )
+    elif found is not None and (found["password"] is not None or _PASSWORD_IN_QUERY.search(url)):
+        yield Wrong(
+            "url",
+            'a password in it would be shown to everybody who may see the flow; write password_file="/path" or '
+            'password_env="NAME" instead',
+            True,
+        )
+    if password_file and password_env:
+        yield Wrong("password_env", "the password comes from password_file already; give one of the two")
+    for name, value in (("password_file", password_file), ("password_env", password_env)):
+        if value and not url:
+            yield Wrong(
+                name, "without url the channel is a file of its own, which has no password; give the url, too"
+            )
 
 
 def is_disk_full(error: object) -> bool:

@@ -28,6 +28,19 @@ def bind(call: Call, config: type[S]) -> S:
     return cast(S, bound)
 
 
+def argument_place(call: Call, config: type[msgspec.Struct], argument: str) -> SourcePlace:
+    """Where `call` gives `argument`; where the call is, if it leaves it to the default."""
+    for keyword in call.keywords:
+        if keyword.name == argument:
+            return keyword.value.place
+    names = [_fields(config)[name].encode_name for name in config.__match_args__]
+    if argument in names and call.positional:
+        at = names.index(argument)
+        if at < len(call.positional):
+            return call.positional[at].place
+    return call.place
+
+
 class _Binder:
     """One call against one configuration."""
 

@@ -1,0 +1,78 @@
+"""Arguments whose types are right and whose values can't work: all of them are found before a flow runs, each at its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from qanat.check import check
+from qanat.flow.faults import FlowError
+
+SINK = 'agentE2ESink("c1")'
+
+
+def faults(channel: str, sink: str = SINK) -> list[tuple[int, str]]:
+    """Column and message of each."""
+    with pytest.raises(FlowError) as caught:
+        check(f'web : tail("/x") | {channel} | {sink} ;')
+    return [(fault.place.column, fault.message) for fault in caught.value.found]
+
+
+COLUMN = len('web : tail("/x") | ') + 1
+
+
+@pytest.mark.parametrize(
+    ("channel", "given", "why"),
+    [
+        ("memoryChannel(capacity=0)", "0", "nothing could wait"),
+        ("fileChannel(segment=1B)", "1B", "a file for each batch"),
+        ('fileChannel(path="wal")', '"wal"', "depends on where the agent is started"),
+        ("spillChannel(capacity=1MiB, memory=2MiB)", "2MiB", "more than the whole capacity"),
+        ('sqlChannel(url="postgresql://u:secret@h/d")', '"postgresql', "password_file"),
+        ('sqlChannel(url="postgresql://u:se/cr@et@h/d")', '"postgresql', "password_file"),
+        ('sqlChannel(url="postgresql://u@h/d?password=secret")', '"postgresql', "password_file"),
+        ('jdbcChannel(url="postgresql")', '"postgresql', "no URL"),
+        ('sqlChannel(password_file="/p")', '"/p"', "give the url"),
+        (
+            'sqlChannel(url="postgresql://u@h/d", password_file="/p", password_env="P")',
+            '"P"',
+            "one of the two",
+        ),
+    ],
+)
+def test_argument_that_cannot_work_is_found_at_its_place(channel: str, given: str, why: str) -> None:
+    ((column, message),) = faults(channel)
+    assert column == COLUMN + channel.index(given)
+    assert why in message
+    assert "secret" not in message
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    found = faults('fileChannel(capacity=0, segment=1B, path="wal")', 'agentE2ESink("c1", 0)')
+    assert len(found) == 4
+    assert "port: 0 was given" in found[-1][1]
+
+
+def test_line_with_a_password_is_not_shown() -> None:
+    with pytest.raises(FlowError) as caught:
+        check(f'web : tail("/x") | sqlChannel(url="postgresql://u:secret@h/d", capacity=0) | {SINK} ;')
+    assert len(caught.value.found) == 2
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        "spillChannel(capacity=1MiB)",
+        'sqlChannel(url="postgresql://u@h:5432/d?sslmode=require", password_file="/not/on/this/host")',
+        'sqlChannel(url="sqlite:////var/lib/x.db")',
+        'sqlChannel(url="mysql+pymysql://h/d")',
+        'fileChannel(capacity=1MiB, path="/not/on/this/host")',
+    ],
+)
+def test_what_only_the_host_knows_is_no_fault(channel: str) -> None:
+    check(f'web : tail("/x") | {channel} | {SINK} ;')
+
+
+def test_collector_cannot_listen_on_port_0() -> None:
+    with pytest.raises(FlowError, match="collectorSource, port: 0 was given"):
+        check('coll : collectorSource(0) | file("/x/", "y") ;')

@@ -143,8 +143,9 @@ def _load(call: Caller, arguments: list[str]) -> list[str]:
 
 
 def _noop(call: Caller, arguments: list[str]) -> list[str]:
+    pause_s = milliseconds(arguments[0]) / 1000 if arguments else 0
     call("version", cluster.Version())
-    call.pause(milliseconds(arguments[0]) / 1000 if arguments else 0)
+    call.pause(pause_s)
     return []
 
 
@@ -153,7 +154,7 @@ def _set_choke_limit(call: Caller, arguments: list[str]) -> list[str]:
     if not limit.isdigit():
         raise ConfigError(f"a limit is a whole number of KB a second, not {limit!r}; 0 is none")
     call("limit", ops.Limit(id=choke, bytes_s=float(limit) * OG_KB_BYTES))
-    return [f"limit {choke} holds on every physical node, not only on {physical}"]
+    return [f"limit {choke} holds on every physical node for itself, not only on {physical}"]
 
 
 def _planned(plan: ops.Plan) -> list[str]:

@@ -60,6 +60,10 @@ class ControlService:
         if refusal:
             await context.write(wire.ToNode(refused=wire.Refused(why=refusal)))
             return
+        refused = self._nodes.refusal(first.register)
+        if refused is not None:
+            await context.write(wire.ToNode(refused=refused))
+            return
         node = self._nodes.attach(first.register)
         registered = wire.Registered(
             master_id=self._master_id, masters=self._masters(), report_s=self._nodes.report_s
@@ -85,7 +89,7 @@ class ControlService:
                     case "report":
                         node.heard(message.report)
                         if node.heard_at_s - node.said_at_s > QUIET_S:
-                            heard = wire.Heard(report_s=self._nodes.report_s)
+                            heard = wire.Heard(report_s=self._nodes.report_s, start=node.start)
                             node.outbox.put(wire.ToNode(heard=heard))
                     case "tap":
                         node.tapped(message.tap)

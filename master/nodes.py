@@ -12,6 +12,7 @@ import structlog
 from master.outbox import Outbox
 from master.tapping import TapQueue
 from qanat.control.assignment import Assignment
+from qanat.control.documents import KnownNode
 from qanat.control.translation import Cluster, Physical
 from qanat.wire.v1 import control_pb2 as wire
 
@@ -25,6 +26,9 @@ REPORTS_PER_SECOND_MAX = 300
 # A report is answered, and one that is not heard of for so many intervals is gone, whatever TCP thinks.
 SILENT_REPORTS_MAX = 3
 
+# A report that still says another assignment so long after a node was told was not on its way by then: it is told again.
+AGAIN_S = 10.0
+
 # Nodes between two breaths of a pass over all: 50 translations take some 5 ms.
 SLICE = 50
 
@@ -36,11 +40,12 @@ class AttachedNode:
         self.physical = Physical(register.name, register.role, register.host, dict(register.labels))
         self.instance = register.instance
         self.version = register.version
+        self.start = register.start
         self.report = register.report
         self.assignment: Assignment | None = None
         self.outbox = Outbox()
         self.taps: dict[str, TapQueue] = {}
-        self.attached_at_s = self.heard_at_s = self.said_at_s = time.monotonic()
+        self.attached_at_s = self.heard_at_s = self.said_at_s = self.told_at_s = time.monotonic()
 
     @property
     def is_settled(self) -> bool:
@@ -56,13 +61,28 @@ class AttachedNode:
         if self.assignment is not None and self.assignment.revision == assignment.revision:
             return False
         self.assignment = assignment
-        self.outbox.put(wire.ToNode(assign=as_message(assignment)))
+        self._tell(assignment)
         return True
+
+    def _tell(self, assignment: Assignment) -> None:
+        self.told_at_s = time.monotonic()
+        self.outbox.put(wire.ToNode(assign=as_message(assignment)))
+
+    def fence(self, host: str) -> None:
+        """A later process of its name has registered, from `host`: it is told, and its stream ends."""
+        why = _fenced(self.physical.name, host)
+        self.outbox.put(wire.ToNode(refused=wire.Refused(why=why, fenced=True)))
+        log.warning("node_fenced", node=self.physical.name, by=host)
 
     def heard(self, report: wire.Report) -> None:
         """A report came."""
         self.report = report
         self.heard_at_s = time.monotonic()
+        assignment = self.assignment
+        is_late = assignment is not None and self.heard_at_s - self.told_at_s > AGAIN_S
+        if assignment is not None and is_late and report.wanted_revision != assignment.revision:
+            log.warning("node_told_again", node=self.physical.name, says=report.wanted_revision)
+            self._tell(assignment)
 
     def tapped(self, events: wire.TapEvents) -> None:
         """A sample came."""
@@ -122,6 +142,24 @@ class Nodes:
         """How often nodes should report."""
         return min(max(REPORT_S, len(self._nodes) / REPORTS_PER_SECOND_MAX), REPORT_S_MAX)
 
+    def refusal(self, register: wire.Register) -> wire.Refused | None:
+        """Why a process may not attach, if it may not: a later one of its name has, or one of which that is not known yet."""
+        present = self._nodes.get(register.name)
+        if present is None or present.instance == register.instance or not register.start:
+            return None
+        if not present.start:
+            return wire.Refused(
+                why=f"which of two processes named {register.name} is the later is not known yet"
+            )
+        if register.start < present.start:
+            return wire.Refused(why=_fenced(register.name, present.physical.host), fenced=True)
+        return None
+
+    def has(self, name: str, instance: str) -> bool:
+        """This process is attached here."""
+        node = self._nodes.get(name)
+        return node is not None and node.instance == instance
+
     def attach(self, register: wire.Register) -> AttachedNode:
         """A node registers. An earlier stream of its name ends; an earlier process of its name is told to stop."""
         node = AttachedNode(register)
@@ -129,11 +167,22 @@ class Nodes:
         self._nodes[register.name] = node
         if earlier is not None:
             if earlier.instance != node.instance:
-                why = f"another process has registered as {register.name}, from {register.host}; stop one of the two"
-                earlier.outbox.put(wire.ToNode(refused=wire.Refused(why=why, fenced=True)))
-                log.warning("node_fenced", node=register.name, by=register.host)
+                earlier.fence(register.host)
             earlier.outbox.close()
         return node
+
+    def settled(self, name: str, known: KnownNode) -> None:
+        """Which process of a name is the latest. An earlier one that is attached is told to stop."""
+        node = self._nodes.get(name)
+        if node is None:
+            return
+        if node.instance.startswith(known.instance):
+            if node.start != known.start:
+                node.start = known.start
+                node.outbox.put(wire.ToNode(heard=wire.Heard(report_s=self.report_s, start=known.start)))
+        elif 0 < node.start < known.start:  # without a number it was not looked up yet
+            node.fence(known.host)
+            self.detach(node)
 
     def welcome(self, node: AttachedNode) -> None:
         """Tell a new node what it should run, as far as that is known."""
@@ -193,6 +242,10 @@ class Nodes:
             log.warning("node_silent", node=node.physical.name, seconds=round(now_s - node.heard_at_s))
             self.detach(node)
         return len(silent)
+
+
+def _fenced(name: str, host: str) -> str:
+    return f"another process has registered as {name}, from {host}; stop one of the two"
 
 
 def as_message(assignment: Assignment) -> wire.Assign:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from qanat.wire.v1 import control_pb2 as wire
 _STATUS = "/qanat.v1.Peers/Status"
 _SEND = "/qanat.v1.Peers/Send"
 _TAP = "/qanat.v1.Peers/Tap"
+_LOOK = "/qanat.v1.Peers/Look"
 
 # A master that is stopped answers nothing, and `status` should not wait for it longer than a person does.
 ANSWER_S_MAX = 3.0
@@ -51,10 +52,13 @@ class Answers:
 class PeersService:
     """`Peers`, of this master."""
 
-    def __init__(self, master_id: str, nodes: Nodes, progress: Progress) -> None:
+    def __init__(
+        self, master_id: str, nodes: Nodes, progress: Progress, look_up: Callable[[Iterable[str]], None]
+    ) -> None:
         self._master_id = master_id
         self._nodes = nodes
         self._progress = progress
+        self._look_up = look_up
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server is given."""
@@ -76,6 +80,11 @@ class PeersService:
                     request_deserializer=wire.TapRequest.FromString,
                     response_serializer=wire.TapEvents.SerializeToString,
                 ),
+                "Look": grpc.unary_unary_rpc_method_handler(
+                    self.look,
+                    request_deserializer=wire.LookRequest.FromString,
+                    response_serializer=wire.LookReply.SerializeToString,
+                ),
             },
         )
 
@@ -93,6 +102,11 @@ class PeersService:
             ):
                 reply.nodes.append(node.status())
         return reply
+
+    async def look(self, request: wire.LookRequest, _: object = None) -> wire.LookReply:
+        """Another master knows of a later process of these names."""
+        self._look_up(request.names)
+        return wire.LookReply()
 
     async def send(self, request: wire.SendRequest, _: object = None) -> wire.SendReply:
         """Hand a message to a node that is attached here."""
@@ -219,6 +233,20 @@ class Peers:
             yield wire.TapEvents(tap_id=request.tap.tap_id, ended=True, why=why, lost=True)
         finally:
             call.cancel()
+
+    async def look_up(self, names: list[str]) -> None:
+        """Tell the others that a later process of each of these names is known. Who does not answer finds out by itself."""
+
+        async def tell(address: str) -> None:
+            call = self._channel(address).unary_unary(
+                _LOOK,
+                request_serializer=wire.LookRequest.SerializeToString,
+                response_deserializer=wire.LookReply.FromString,
+            )
+            with contextlib.suppress(grpc.aio.AioRpcError), _forgotten_meanwhile():
+                await call(wire.LookRequest(names=names), timeout=ANSWER_S_MAX)
+
+        await asyncio.gather(*(tell(master.rpc) for master in self.others.values()))
 
     async def close(self) -> None:
         """Close the connections."""

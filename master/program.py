@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from master.cache import ConfigCache
 from master.desk import Desk, Pushed
 from master.following import follow
 from master.http import HttpServer
-from master.known import KnownNodes
+from master.known import Arrival, KnownNodes
 from master.leader import GRACE_S, Leader
 from master.nodes import AttachedNode, Nodes
 from master.peers import Peers, PeersService, listening_options
@@ -43,6 +43,10 @@ BALANCE_S = 10.0
 
 # How often nodes that are silent are looked for.
 SILENT_LOOK_S = 5.0
+
+# Masters tell each other when a later process of a name has come; whom they could not reach finds out by itself, so often. It
+# costs 256 reads.
+NAMES_LOOK_S = 60.0
 
 # A stopping master asks its nodes to leave, some at a time so that the others are not run over, and waits so long in all.
 LEAVE_SLICE = 100
@@ -82,7 +86,7 @@ class Master:
         self._pushed = Pushed()
         self._nodes = Nodes()
         self._cache = ConfigCache(store)
-        self._peers_service = PeersService(own, self._nodes, self._pushed)
+        self._peers_service = PeersService(own, self._nodes, self._pushed, self._look_up)
         self._desk = Desk(
             master_id=own,
             store=store,
@@ -97,6 +101,8 @@ class Master:
             live=Live(),
             wall_ns=wall_ns,
         )
+        self._desk.known.settled, self._desk.known.is_here = self._nodes.settled, self._nodes.has
+        self._desk.known.replaced = self._desk.peers.look_up
         self._changed = asyncio.Event()
         self._is_live_read = False
         self._operator = Operator(self._desk, metrics.performed)
@@ -137,6 +143,7 @@ class Master:
             desk.leader.run(),
             self._every(BALANCE_S, self._balance),
             self._every(SILENT_LOOK_S, self._drop_silent),
+            self._every(NAMES_LOOK_S, self._look_up_all),
             self._measure(),
         ]
 
@@ -181,7 +188,15 @@ class Master:
         return "" if state is SessionState.CONNECTED else f"the coordination store is {state.value}"
 
     def _registered(self, node: AttachedNode) -> None:
-        self._desk.known.registered(node.physical)
+        self._desk.known.look_up(Arrival(node.physical, node.instance, node.start))
+
+    def _look_up(self, names: Iterable[str]) -> None:
+        """Whether these nodes, as far as they are attached here, are the latest of their names."""
+        for node in filter(None, map(self._nodes.get, names)):
+            self._registered(node)
+
+    async def _look_up_all(self) -> None:
+        self._look_up([node.physical.name for node in self._nodes])
 
     # What nodes should run.
 

@@ -67,6 +67,7 @@ class Attachment:
         self._is_due = False  # a report
         self._outbox: list[wire.FromNode] = []
         self._report_s = 5.0  # until a master says how often
+        self._start = 0  # see Register
         self._heard_s = 0.0
         self._failures = 0  # in a row
 
@@ -141,6 +142,7 @@ class Attachment:
     async def _converse(self, call: grpc.aio.StreamStreamCall[wire.FromNode, wire.ToNode]) -> None:
         register = self._register()
         register.report.CopyFrom(self._report())
+        register.start = self._start
         await call.write(wire.FromNode(register=register))
         self._outbox.clear()
         self._heard_s = asyncio.get_running_loop().time()
@@ -163,6 +165,7 @@ class Attachment:
                     self._registered(message.registered)
                 case "heard":
                     self._report_s = message.heard.report_s or self._report_s
+                    self._start = message.heard.start or self._start
                 case "move":
                     self._first(message.move.masters)
                     raise _OverError("it asked this node to attach elsewhere")

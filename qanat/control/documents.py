@@ -83,12 +83,15 @@ class Revision(msgspec.Struct, frozen=True):
 
 
 class KnownNode(msgspec.Struct, frozen=True):
-    """A physical node that registered once, as it was last."""
+    """A physical node that registered once, as it was last. `instance`: of its latest process, the `start`th of this name (from
+    1), in the order in which the store was told of them."""
 
     role: str
     host: str = ""
     labels: dict[str, str] = {}
     first_seen_ns: int = 0
+    instance: str = ""
+    start: int = 0
 
 
 class Known(msgspec.Struct, frozen=True):

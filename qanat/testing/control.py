@@ -65,6 +65,7 @@ class SimulatedNode:
         self._errors: dict[str, str] = {}
         self._preferred: list[str] = []
         self._report_s = 5.0
+        self.start_number = 0  # of the processes that had this name
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()  # a stream takes one message at a time
         self._task: asyncio.Task[None] | None = None
@@ -183,6 +184,9 @@ class SimulatedNode:
                 self.refreshed.append(list(message.refresh.logical))
             case "heard":
                 self._report_s = message.heard.report_s
+                if message.heard.start:
+                    self.start_number = message.heard.start
+                    self._changed.set()
             case "tap":
                 await self._tap(message.tap, call)
             case "stop_tap" if task := self._taps.pop(message.stop_tap.tap_id, None):
@@ -190,7 +194,7 @@ class SimulatedNode:
             case "move":
                 self._preferred = list(message.move.masters)
             case "refused":
-                self.refused = message.refused.why
+                self.refused = message.refused.why if message.refused.fenced else ""
         if kind != "heard":
             self._changed.set()
         return kind in ("move", "refused")
@@ -224,6 +228,7 @@ class SimulatedNode:
             labels=self.labels,
             instance=self.instance,
             version="simulated",
+            start=self.start_number,
             report=self._report(),
         )
 

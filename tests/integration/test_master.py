@@ -15,6 +15,7 @@ from master.leader import HISTORY_MAX
 from qanat.control import paths
 from qanat.control.documents import RECENT_MAX
 from qanat.testing.control import AdminError
+from qanat.wire.v1 import control_pb2 as wire
 from tests.integration.masters import cluster, eventually
 
 AGENTS = 'web @ kind=web : tail("/l") | agentE2ESink("c1") ;'
@@ -455,6 +456,50 @@ def test_two_processes_of_one_name_end_with_the_later(run):
             await second.until(lambda: second.attachments == 1)
 
     run(scenario())
+
+
+def test_two_processes_of_one_name_at_different_masters_end_with_the_later(run):
+    async def scenario():
+        async with cluster() as c:
+            await c.add_master(clock_off_s=-3600)
+            await eventually(lambda: _know_each_other(c), "two masters")
+            first = await c.node("host", 0)
+            await first.until(lambda: first.start_number == 1)
+            second = await c.node("host", 1)
+            await first.until(lambda: bool(first.refused))
+            assert "another process has registered as host" in first.refused
+            await second.until(lambda: second.start_number == 2)
+            third = await c.node("host", 0)
+            await second.until(lambda: bool(second.refused))
+            assert not third.refused
+
+    run(scenario())
+
+
+def test_process_that_goes_from_master_to_master_is_never_taken_for_another(run):
+    async def scenario():
+        async with cluster(2) as c:
+            await c.add_master(clock_off_s=3600)
+            await eventually(lambda: _know_each_other(c), "three masters")
+            node = await c.node("host", kind="web")
+            await node.until(lambda: node.start_number == 1)
+            for turn in range(12):
+                attached = node.attachments
+                number = int(node.master[1:])
+                c.masters[number].master._nodes.get("host").outbox.put(
+                    wire.ToNode(move=wire.Move(masters=[c.addresses[(number + 1 + turn % 2) % 3]]))
+                )
+                await node.until(lambda attached=attached: node.attachments > attached)
+            for running in c.masters:
+                await running.master._look_up_all()
+            await asyncio.sleep(1.0)  # twice a batch
+            assert (node.refused, node.start_number) == ("", 1)
+
+    run(scenario())
+
+
+async def _know_each_other(c):
+    return all(len(each.master._desk.peers.masters) == len(c.masters) for each in c.masters)
 
 
 def test_lost_node_is_shown_until_it_is_purged(run):

@@ -58,7 +58,7 @@ class FromNode(_message.Message):
     def __init__(self, register: _Optional[_Union[Register, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., tap: _Optional[_Union[TapEvents, _Mapping]] = ...) -> None: ...
 
 class Register(_message.Message):
-    __slots__ = ("protocol", "name", "role", "host", "labels", "instance", "version", "report")
+    __slots__ = ("protocol", "name", "role", "host", "labels", "instance", "version", "report", "start")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +74,7 @@ class Register(_message.Message):
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     name: str
     role: str
@@ -82,7 +83,8 @@ class Register(_message.Message):
     instance: str
     version: str
     report: Report
-    def __init__(self, protocol: _Optional[int] = ..., name: _Optional[str] = ..., role: _Optional[str] = ..., host: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., instance: _Optional[str] = ..., version: _Optional[str] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
+    start: int
+    def __init__(self, protocol: _Optional[int] = ..., name: _Optional[str] = ..., role: _Optional[str] = ..., host: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., instance: _Optional[str] = ..., version: _Optional[str] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., start: _Optional[int] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("wanted_revision", "applied_revision", "logical", "at_ns")
@@ -288,10 +290,12 @@ class Refresh(_message.Message):
     def __init__(self, logical: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Heard(_message.Message):
-    __slots__ = ("report_s",)
+    __slots__ = ("report_s", "start")
     REPORT_S_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
     report_s: float
-    def __init__(self, report_s: _Optional[float] = ...) -> None: ...
+    start: int
+    def __init__(self, report_s: _Optional[float] = ..., start: _Optional[int] = ...) -> None: ...
 
 class Move(_message.Message):
     __slots__ = ("masters",)
@@ -425,3 +429,13 @@ class TapRequest(_message.Message):
     name: str
     tap: Tap
     def __init__(self, name: _Optional[str] = ..., tap: _Optional[_Union[Tap, _Mapping]] = ...) -> None: ...
+
+class LookRequest(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LookReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

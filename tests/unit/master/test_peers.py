@@ -40,7 +40,7 @@ def test_status_answers_when_a_silent_master_is_forgotten_meanwhile(run, free_po
         store = MemoryStore(Tree())
         path = paths.of(paths.MASTERS, "m2")
         await store.multi([Create(path, encode(MasterNode(f"127.0.0.1:{port}", "")))])
-        peers = Peers("m1", PeersService("m1", Own(), Own()), store)
+        peers = Peers("m1", PeersService("m1", Own(), Own(), print), store)
         try:
             await peers.look()
             asking = asyncio.create_task(peers.status(wire.StatusRequest(counts_only=True)))

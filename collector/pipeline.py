@@ -109,7 +109,8 @@ class Pipeline:
             raise self._failure
 
     def stop(self) -> None:
-        """Commit what was received, release the claims, end."""
+        """Commit what was received, release the claims, end; without a store that answers, end soon."""
+        self._performer.stop()
         self._handle(m.Stop())
 
     async def _stops_within(self, seconds: float) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 from collector.sink_worker import SinkWorker
-from qanat.coordination.store import Node, Store
+from qanat.coordination.store import Node, SessionState, Store
 from qanat.delivery.steps import (
     Get,
     Multi,
@@ -19,7 +21,20 @@ from qanat.delivery.steps import (
     Step,
     Wait,
 )
+from qanat.errors import NotConnectedError, OutcomeUnknownError
 from qanat.rpc.backoff import backoff_s
+
+T = TypeVar("T")
+
+# What a stopping collector gives a store that does not answer: what is not acked is sent again, and who stops a service waits
+# for it. A store that is there is waited for as always.
+STOP_S = 1.0
+
+# Between attempts then.
+STOP_RETRY_S = 0.1
+
+
+_AWAY = f"the collector stops, and the coordination store has not answered for {STOP_S:g} s"
 
 
 class StepPerformer:
@@ -28,12 +43,20 @@ class StepPerformer:
     def __init__(self, store: Store, worker: SinkWorker) -> None:
         self._store = store
         self._worker = worker
+        self._is_stopping = False
+        self._given_up = asyncio.Event()  # stopping, and long enough
+
+    def stop(self) -> None:
+        """From here on, wait no longer than `STOP_S` for a store that does not answer."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            asyncio.get_running_loop().call_later(STOP_S, self._given_up.set)
 
     async def perform(self, step: Step) -> Any:
         """The step's result; raises what `qanat.delivery.steps` says."""
         match step:
             case Wait():
-                await asyncio.sleep(backoff_s(step.attempt, step.seconds) if step.attempt else step.seconds)
+                await asyncio.sleep(self._pause_s(step))
             case SinkPrepare():
                 return await self._worker.prepare(drain=step.drain)
             case SinkSync():
@@ -49,10 +72,34 @@ class StepPerformer:
             case Get():
                 return await self._get(step)
             case Multi():
-                await self._store.multi(step.ops)
+                await self._asked(
+                    self._store.multi(step.ops),
+                    OutcomeUnknownError(f"{_AWAY}; what it was told last may have been applied"),
+                )
         return None
 
     async def _get(self, step: Get) -> list[Node | None]:
+        nothing = NotConnectedError(_AWAY)
         if step.fresh and step.paths:
-            await self._store.sync(step.paths[0])
-        return await self._store.get_many(step.paths)
+            await self._asked(self._store.sync(step.paths[0]), nothing)
+        return await self._asked(self._store.get_many(step.paths), nothing)
+
+    def _pause_s(self, step: Wait) -> float:
+        pause_s = backoff_s(step.attempt, step.seconds) if step.attempt else step.seconds
+        return min(pause_s, STOP_RETRY_S) if self._is_stopping else pause_s
+
+    async def _asked(self, request: Awaitable[T], given_up: Exception) -> T:
+        """What the store answers; `given_up` when this collector has stopped and the store is not there."""
+        answer = asyncio.ensure_future(request)
+        stopping = asyncio.ensure_future(self._given_up.wait())
+        try:
+            await asyncio.wait({answer, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done() or self._store.session.state is SessionState.CONNECTED:
+                return await answer
+            answer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                return await answer
+            raise given_up
+        finally:
+            stopping.cancel()
+            answer.cancel()

@@ -21,13 +21,13 @@ from qanat import columns
 from qanat.batch import Batch
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import patterns, rows
+from qanat.decorators.common import ops, patterns, rows
 from qanat.errors import ConfigError
 
 FILTERED = "events_filtered"
 
 _NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?\s*$"
-_COMPARISONS = {"gt": pc.greater, "ge": pc.greater_equal, "lt": pc.less, "le": pc.less_equal}
+_COMPARISONS = {"gt": ops.greater, "ge": ops.greater_equal, "lt": ops.less, "le": ops.less_equal}
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class Filter(Decorator):
 
     def apply(self, batch: Batch) -> Batch:
         subject = rows.subject(batch, self._config.attribute)
-        holds = pc.fill_null(reduce(pc.and_kleene, self._conditions(subject)), False)
+        holds = ops.fill_null(reduce(pc.and_kleene, self._conditions(subject)), False)
         result = columns.kept(batch, holds if self.goes_on else pc.invert(holds))
         if result.count < batch.count:
             self.context.count(FILTERED, batch.count - result.count)
@@ -94,5 +94,5 @@ class Drop(Filter):
 def _numbers(subject: pa.Array) -> pa.Array:
     """Doubles; null for what is no number."""
     is_number = patterns.matches(subject, _NUMBER)
-    text = pc.if_else(is_number, rows.texts(subject), pa.scalar(None, pa.string()))
+    text = ops.if_else(is_number, rows.texts(subject), ops.NO_TEXT)
     return pc.ascii_trim_whitespace(text).cast(pa.float64())

@@ -15,7 +15,7 @@ from qanat import columns
 from qanat.batch import Batch
 from qanat.chain import ERROR
 from qanat.component import Context
-from qanat.decorators.common import rows
+from qanat.decorators.common import ops, rows
 from qanat.errors import RetryableError
 from qanat.rpc.codec import encode_batch
 
@@ -63,10 +63,10 @@ class Failures:
         return columns.kept(batch, pc.invert(failed))
 
     def _marked(self, batch: Batch, failed: pa.Array, why: str) -> Batch:
-        none = pa.scalar(None, pa.string())
-        errors = pc.if_else(failed, pa.scalar(f"{self._decorator}: {why}"), none)
+        none = ops.NO_TEXT
+        errors = ops.if_else(failed, f"{self._decorator}: {why}", none)
         if ERROR in rows.record(batch).schema.names:
-            errors = pc.coalesce(rows.texts(rows.record(batch).column(ERROR)), errors)
+            errors = ops.coalesce(rows.texts(rows.record(batch).column(ERROR)), errors)
         return rows.with_columns(batch, {ERROR: errors})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -80,7 +80,7 @@ def replaced(column: pa.Array, pattern: str, replacement: str) -> pa.Array:
 
 
 def rewrite_of(text: str) -> str:
-    """A replacement as Java and Flume NG write it (`$1`, `\\$`) as RE2 does (`\\1`, `\\\\`)."""
+    """A replacement as Java and Flume NG write it (`$1`, `\\$`) as RE2 does (`\\1`, `\\\\`); `\\1` stays a group."""
 
     def change(found: re.Match[str]) -> str:
         if found["group"]:
@@ -88,7 +88,7 @@ def rewrite_of(text: str) -> str:
         literal = found["escaped"] or found[0]
         return "\\\\" if literal == "\\" else literal
 
-    return re.sub(r"\$(?P<group>\d)|\\(?P<escaped>.)|\\$", change, text, flags=re.DOTALL)
+    return re.sub(r"[$\\](?P<group>\d)|\\(?P<escaped>.)|\\$", change, text, flags=re.DOTALL)
 
 
 def _with_named_groups(pattern: str, wanted: set[int]) -> str:
@@ -106,4 +106,11 @@ def _with_named_groups(pattern: str, wanted: set[int]) -> str:
     return f"(?P<g0>{changed})" if 0 in wanted else changed
 
 
-Columns = Mapping[str, pa.Array]
+def checked_rewrite(pattern: str, text: str) -> str:
+    """`rewrite_of(text)`. Raises ConfigError when it names a group that the pattern lacks."""
+    rewrite = rewrite_of(text)
+    try:
+        pc.replace_substring_regex(pa.array([""]), pattern, rewrite)
+    except pa.ArrowInvalid as error:
+        raise ConfigError(f"replacement {text!r} does not go with {pattern!r}: {error}") from None
+    return rewrite

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from qanat.batch import Batch
 from qanat.columns import BODY, HOST, POSITION, PRIORITY, REQUIRED, TIMESTAMP, TIMESTAMP_TYPE
+from qanat.decorators.common import ops
 
 # Rows whose bytes are UTF-8, for a pattern that looks at bytes (RFC 3629, section 4).
 _UTF8 = (
@@ -56,7 +57,7 @@ def with_found(batch: Batch, columns: Mapping[str, pa.Array]) -> Batch:
     """As `with_columns`; where nothing was found, which is null, an event keeps what it had."""
     names = record(batch).schema.names
     merged = {
-        name: pc.coalesce(column, texts(record(batch).column(name)))
+        name: ops.coalesce(column, texts(record(batch).column(name)))
         if name in names and column.null_count
         else column
         for name, column in columns.items()
@@ -81,7 +82,7 @@ def attribute(batch: Batch, name: str) -> pa.Array:
     if name not in record(batch).schema.names:
         return pa.repeat(pa.scalar(shared, pa.string()), batch.count)
     own = texts(record(batch).column(name))
-    return own if shared is None else pc.fill_null(own, shared)
+    return own if shared is None else ops.fill_null(own, shared)
 
 
 def subject(batch: Batch, name: str | None) -> pa.Array:
@@ -95,7 +96,7 @@ def times(batch: Batch) -> pa.Array:
     default = pa.scalar(batch.timestamp_ns, pa.int64()).cast(TIMESTAMP_TYPE)
     if own < 0:
         return pa.repeat(default, batch.count)
-    return pc.fill_null(record(batch).column(own).cast(TIMESTAMP_TYPE), default)
+    return ops.fill_null(record(batch).column(own).cast(TIMESTAMP_TYPE), default)
 
 
 def texts(column: pa.Array) -> pa.Array:
@@ -126,8 +127,8 @@ def by_encoding(column: pa.Array, do: Callable[[pa.Array], pa.Array]) -> pa.Arra
     except pa.ArrowInvalid:
         pass
     is_text = pc.match_substring_regex(column, _UTF8)
-    as_text = do(pc.if_else(is_text, column, pa.scalar(b"")).cast(pa.string()))
-    as_bytes = do(pc.if_else(is_text, pa.scalar(b""), column))
+    as_text = do(ops.if_else(is_text, column, b"").cast(pa.string()))
+    as_bytes = do(ops.if_else(is_text, b"", column))
     if pa.types.is_string(as_text.type):
         as_text = as_text.cast(pa.binary())
-    return pc.if_else(is_text, as_text, as_bytes)
+    return ops.if_else(is_text, as_text, as_bytes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from qanat.batch import Batch
-from qanat.columns import POSITION
+from qanat.columns import POSITION, kept
 from qanat.decorators.common import rows
 
 _U64 = pa.uint64()
@@ -33,5 +34,11 @@ def _folded(value: pa.Array, bits: int) -> pa.Array:
     return pc.bit_wise_xor(value, pc.shift_right(value, _scalar(bits)))
 
 
+@functools.lru_cache(maxsize=256)
 def _scalar(value: int) -> pa.Scalar:
     return pa.scalar(value, _U64)
+
+
+def left_out(batch: Batch, salt: str, n: int) -> Batch:
+    """Without one of `n` events."""
+    return kept(batch, pc.greater_equal(hashes(batch, salt), _scalar(2**64 // n)))

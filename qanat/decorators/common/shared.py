@@ -36,8 +36,8 @@ def with_attribute(batch: Batch, name: str, value: str) -> Batch:
     return replace(batch, attributes=attributes, payload=batch.payload.remove_column(index))
 
 
-def has(batch: Batch, name: str) -> bool:
-    """Whether the batch, or any of its events, has such an attribute."""
-    return name in batch.attributes or (
-        not isinstance(batch.payload, bytes) and name in batch.payload.schema.names
-    )
+def with_default(batch: Batch, name: str, value: str) -> Batch:
+    """Events without such an attribute have this one: a column's nulls mean what the batch says."""
+    if name in batch.attributes:
+        return batch
+    return replace(batch, attributes={**batch.attributes, name: value})

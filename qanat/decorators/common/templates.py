@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from qanat import escapes
 from qanat.batch import Batch
-from qanat.decorators.common import rows
+from qanat.decorators.common import ops, rows
 from qanat.escapes import Attribute, Literal, Piece, Time
 
 _BINARY = pa.binary()
@@ -26,13 +26,13 @@ class Template:
         """Binary, without nulls: an attribute that an event lacks is empty."""
         parts = [self._part(piece, batch) for piece in self._pieces]
         if not any(isinstance(part, pa.Array) for part in parts):
-            parts.append(pa.repeat(pa.scalar(b"", _BINARY), batch.count))
-        return pc.binary_join_element_wise(*parts, pa.scalar(b"", _BINARY))
+            parts.append(ops.repeated(b"", batch.count))
+        return ops.join(*parts, b"")
 
     def _part(self, piece: Piece, batch: Batch) -> pa.Array | pa.Scalar:
         match piece:
             case Literal(text):
-                return pa.scalar(text.encode(errors="surrogateescape"), _BINARY)
+                return ops.constant(text.encode(errors="surrogateescape"))
             case Time():
                 return self._time(piece, batch)
             case Attribute(escapes.BODY):
@@ -41,14 +41,14 @@ class Template:
                 return rows.times(batch).cast(pa.int64()).cast(pa.string()).cast(_BINARY)
             case Attribute(name):
                 default = escapes.PRIORITY_DEFAULT if name == escapes.PRIORITY else ""
-                return pc.fill_null(rows.attribute(batch, name), default).cast(_BINARY)
+                return ops.fill_null(rows.attribute(batch, name), default).cast(_BINARY)
 
     def _time(self, piece: Time, batch: Batch) -> pa.Array:
         """A Python step for each distinct time, at the resolution of the escape: a few for a batch."""
         step = piece.resolution_ns
         ns = rows.times(batch).cast(pa.int64())
-        rest = pc.subtract(ns, pc.multiply(pc.divide(ns, step), step))
-        rest = pc.if_else(pc.less(rest, 0), pc.add(rest, step), rest)
-        distinct = pc.dictionary_encode(pc.subtract(ns, rest))
+        rest = ops.subtract(ns, ops.multiply(ops.divide(ns, step), step))
+        rest = ops.if_else(ops.less(rest, 0), ops.add(rest, step), rest)
+        distinct = pc.dictionary_encode(ops.subtract(ns, rest))
         words = [piece.expand(at, self._zone).encode() for at in distinct.dictionary.to_pylist()]
         return pc.take(pa.array(words, _BINARY), distinct.indices)

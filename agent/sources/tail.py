@@ -17,6 +17,7 @@ from typing import ClassVar, Literal
 import msgspec
 import structlog
 
+from agent.joining.config import TIMEOUT_S, Format, Multiline, joiner_for
 from agent.tailing import state as state_file
 from agent.tailing.copies import Copies
 from agent.tailing.dead_letters import DeadLetters
@@ -68,6 +69,8 @@ class TailConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     open_files: int = 512  # kept open; half of the usual limit of 1024 a process
     dead_letter_quota: Bytes = limits.GIB
+    multiline: Multiline | None = None  # which lines are one event: multiline(start="^\\d{4}-", timeout=5s)
+    format: Format = "lines"  # cri, docker: as containers' runtimes write them; parts of a line are joined
 
 
 def _faults(config: TailConfig) -> list[str]:
@@ -126,9 +129,22 @@ class Tail(Source):
         )  # fmt: skip
         self._saver = Saver(context.state_dir, registry, situation, tombs, context.clock)
         dead = DeadLetters(context, config.dead_letter_quota)
-        self._reader = Reader(handles, context, Oversize(config.oversize), config.event_bytes, dead)
+        self._reader = self._make_reader(config, dead)
         self._watch: Watch | None = None
         self._identified = False
+
+    def _make_reader(self, config: TailConfig, dead: DeadLetters) -> Reader:
+        policy, event_bytes = Oversize(config.oversize), config.event_bytes
+        joiner = joiner_for(config.multiline, config.format, self.context.count)
+        if joiner is None:
+            return Reader(self._handles, self.context, policy, event_bytes, dead)
+        from agent.joining.reader import JoiningReader
+
+        timeout_s = TIMEOUT_S if config.multiline is None else config.multiline.timeout
+        return JoiningReader(
+            self._handles, self.context, policy, event_bytes, dead,
+            self._registry, joiner, timeout_s, self._saver.try_save,
+        )  # fmt: skip
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -210,6 +226,7 @@ class Tail(Source):
             changes = self._watch.wait(0.0 if busy else min(left_s, self._pause_s()))
             if self._identified:
                 self._follower.follow(self._watch, changes)
+                self._reader.release()
                 if self._situation.changed and self._saver.is_due:
                     self._saver.try_save()
             if self._can_tell or self._registry.ready or changes.woken or left_s <= 0:
@@ -226,7 +243,7 @@ class Tail(Source):
         """Until the next thing to do by time."""
         if not self._identified:
             return self._config.rescan
-        due_s = self._follower.due_s
+        due_s = min(self._follower.due_s, self._reader.due_s)
         if self._situation.changed:
             due_s = min(due_s, self._saver.due_s)
         # A manual clock doesn't move while this waits: look again now and then.

@@ -40,7 +40,7 @@ class Endings:
     def pin(self, stream: Stream, end: int) -> None:
         """Nothing beyond `end` is read any more."""
         self._situation.away.pop(stream, None)
-        stream.end = end
+        stream.end, stream.held = end, False
         self._registry.ready.pop(stream, None)
         self._registry.enqueue(stream)
         self.reached(stream)

@@ -66,6 +66,14 @@ class Reader:
                 return self._incomplete(stream, first, stop)
             want = self._event_bytes + 1  # the line is longer than what was asked for: one event at least
 
+    @property
+    def due_s(self) -> float:
+        """When `release` has something to do, monotonic."""
+        return float("inf")
+
+    def release(self) -> None:
+        """Let streams be read that waited for the time."""
+
     def tail_before(self, stream: Stream, position: int) -> bytes:
         """The bytes before `position` that later reads are checked against."""
         if position == 0:

@@ -110,6 +110,7 @@ class Recovery:
             where=names.decode(saved.where) if saved.where is not None else None,
             high=saved.acked,
             end=saved.end,
+            spliced=saved.spliced,
         )
 
     def _find_away(self, stream: Stream) -> None:

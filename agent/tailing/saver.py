@@ -28,7 +28,7 @@ _SHARE_MAX = 0.02
 _INTERVAL_S_MAX = 30.0
 
 _what_is_saved = attrgetter(
-    "acked", "high", "end", "size", "mtime_ns", "where", "fingerprint", "ino", "dev", "seen_ns"
+    "acked", "high", "end", "size", "mtime_ns", "where", "fingerprint", "ino", "dev", "seen_ns", "spliced"
 )  # ids and homes don't change
 
 
@@ -106,4 +106,5 @@ def _saved(stream: Stream) -> StreamState:
         mark=mark.hash if mark is not None else "",
         end=stream.end,
         seen_ns=stream.seen_ns,
+        spliced=stream.spliced,
     )

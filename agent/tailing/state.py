@@ -36,6 +36,7 @@ class StreamState(msgspec.Struct, frozen=True, array_like=True):
     mark: str
     end: int | None = None  # of one that will not grow: a copy, or read to its end
     seen_ns: int | None = None  # of its file, when it was last seen at `home`; None in older state files
+    spliced: tuple[int, int] | None = None  # see Stream
 
 
 class Tomb(msgspec.Struct, frozen=True, array_like=True):

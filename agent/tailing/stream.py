@@ -54,6 +54,9 @@ class Stream:
     missed_s: float | None = None  # when it was found, of one that was never seen at its home
     encoded: tuple[Any, Raw] | None = None  # as it was saved last
     gone: bool = False  # its bytes don't exist any more
+    held: bool = False  # its last event may go on: waits for more, or for the time to be over
+    flush: bool = False  # that event is over, as far as this file goes
+    spliced: tuple[int, int] | None = None  # its end, when its last event has so many bytes of its successor
     pred: Stream | None = None
     succ: list[Stream] = field(default_factory=list)
 
@@ -65,11 +68,11 @@ class Stream:
     @property
     def has_data(self) -> bool:
         """Whether reading may yield something now (order aside)."""
-        if self.cursor is None or self.stalled:
+        if self.cursor is None or self.stalled or self.held:
             return False
         if self.end is not None:
             return self.cursor < self.end
-        return self.size > self.cursor and self.size > self.scanned
+        return self.size > self.cursor and (self.size > self.scanned or self.flush)
 
     @property
     def passed(self) -> bool:
@@ -81,7 +84,8 @@ class Stream:
         if self.ceded is not None and self.cursor is not None and self.cursor >= self.ceded:
             return True
         # One that is still at a watched path may keep a line without an end; any other gets its end first.
-        return bool(self.at) and self.settled and self.cursor is not None and not self.has_data
+        at_rest = self.settled and self.cursor is not None and not self.held and not self.has_data
+        return bool(self.at) and at_rest
 
     @property
     def is_read_whole(self) -> bool:
@@ -108,6 +112,7 @@ class Stream:
         """Read from `position` next; `tail` is what precedes it."""
         self.cursor = position
         self.scanned = position
+        self.held = self.flush = False
         self.tail = tail
         if position >= self.high:
             self.high = position

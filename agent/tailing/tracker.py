@@ -122,6 +122,7 @@ class Tracker:
             return
         if status.st_size > stream.size:
             stream.grown_at_s = self._clock.monotonic_s()
+            stream.held = stream.flush = False
         stream.size = max(stream.size, status.st_size)
         stream.mtime_ns = status.st_mtime_ns
         self._registry.enqueue(stream)
@@ -312,7 +313,12 @@ class Tracker:
         if stream.followed_s is None:
             stream.followed_s = now_s
         quiet_s = now_s - max(stream.followed_s, stream.grown_at_s)
-        if quiet_s >= min(_SWITCH_S, self._rotate_wait_s) and stream.is_read_whole:
+        if quiet_s < min(_SWITCH_S, self._rotate_wait_s):
+            return
+        if stream.held:  # its last event ends here, or in the file that took its place
+            stream.held, stream.flush = False, True
+            self._registry.enqueue(stream)
+        elif stream.is_read_whole:
             stream.ceded = stream.size
             self._registry.progress(stream)
 

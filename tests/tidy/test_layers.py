@@ -20,7 +20,15 @@ CONFINED = {
     "lark": ("qanat/flow/",),
     "sqlalchemy": ("qanat/channels/sql_database.py",),
     "fastavro": ("collector/", "qanat/ledger/"),
-    "pyarrow": ("qanat/columns.py", "qanat/ledger/", "qanat/decorators/", "qanat/testing/", "collector/"),
+    "pyarrow": (
+        "agent/joining/",
+        "agent/spooling/",
+        "qanat/columns.py",
+        "qanat/ledger/",
+        "qanat/decorators/",
+        "qanat/testing/",
+        "collector/",
+    ),
 }
 
 # What an agent that forwards lines loads, and what every start of the command pays for.

@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 # that others have their turn soon.
 READ_BYTES_MAX = 256 * limits.KIB
 
+# Connections of one source: hosts that each keep one open. Each costs some 10 KB, with TLS 100.
+CONNECTIONS_MAX = 4096
+
 # Events that are not complete, of all connections together: a few that send the largest ones, or thousands of small ones.
 HELD_BYTES_MAX = 64 * limits.MIB
 

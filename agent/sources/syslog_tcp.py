@@ -22,12 +22,9 @@ import msgspec
 
 from agent.live import framing, tls
 from agent.live.framing import Framer, SizePolicy
-from agent.live.tcp import TcpServer
+from agent.live.tcp import CONNECTIONS_MAX, TcpServer
 from agent.syslog.source import Frames, Port, SyslogConfig, SyslogSource
 from qanat.component import Context, Inlet
-
-# Connections of one source: hosts that each keep one open. Each costs some 10 KB, with TLS 100.
-CONNECTIONS_MAX = 4096
 
 
 class _TcpOptions(SyslogConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,0 +1,86 @@
+"""`netcat(6666)`: lines over TCP, each answered with `OK`, as of Flume NG.
+
+Guarantee: what was answered is in the channel, in the order of its connection, and as safe as the channel makes it. A peer that
+sends again what was not answered loses nothing, and may have some lines stored twice after a crash of the agent. When the channel
+is full no connection is read, and the peers wait.
+
+    lines : netcat(6666) | agentE2EChain("c1", "c2") ;
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from agent.live.framing import LineFramer, SizePolicy
+from agent.live.tcp import CONNECTIONS_MAX, TcpServer
+from qanat import limits
+from qanat.component import Context, Inlet, LiveSource
+from qanat.config import Bytes
+from qanat.errors import ConfigError
+
+ANSWER = b"OK\n"
+
+
+class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
+    ack: bool = True  # whether each line is answered with OK once it is safe in the channel
+    event_bytes: Bytes = limits.EVENT_BYTES_MAX
+    oversize: Literal["split", "truncate"] = "split"  # what happens to a line above event_bytes
+    connections: Annotated[int, msgspec.Meta(ge=1)] = (
+        CONNECTIONS_MAX  # at a time; more are closed, and counted
+    )
+
+
+class NetcatConfig(_Options, frozen=True, forbid_unknown_fields=True):
+    """What `netcat(...)` accepts."""
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # 0: any that is free
+
+
+class Netcat(LiveSource):
+    """Any number of connections; a line is an event."""
+
+    name: ClassVar[str] = "netcat"
+    Config: ClassVar[type[msgspec.Struct]] = NetcatConfig
+
+    def __init__(self, config: NetcatConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._config = config
+        policy = SizePolicy(config.event_bytes, config.oversize, context.count)
+        self._server = TcpServer(
+            self.name,
+            lambda: LineFramer(policy),
+            lambda content, peer: content,
+            connections_max=config.connections,
+            count=context.count,
+            answer=_answer if config.ack else None,
+        )
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.port
+
+    def open(self) -> None:
+        """Raises ConfigError."""
+        if not 1 <= self._config.event_bytes <= limits.EVENT_BYTES_MAX:
+            raise ConfigError(
+                f"netcat(event_bytes={self._config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}."
+            )
+        self._server.open(self._config.host, self._config.port)
+
+    def start(self, inlet: Inlet) -> None:
+        self._server.start(inlet)
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def _answer(content: bytes | list[bytes]) -> bytes:
+    """One for each line."""
+    return ANSWER * (content.count(b"\n") if isinstance(content, bytes) else len(content))

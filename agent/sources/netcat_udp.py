@@ -1,0 +1,80 @@
+"""`netcatUdp(6666)`: datagrams as they are, as of Flume NG.
+
+Guarantee: as of [syslogUdp](syslog-udp.md): what was received is in the channel; what the kernel had no room for is lost, and
+counted (`datagrams_lost`).
+
+    metrics : netcatUdp(6666) | agentBEChain("c1", "c2") ;
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from agent.live.datagrams import Received
+from agent.live.udp import BUFFER_BYTES, UdpServer
+from qanat.component import Context, Events, Inlet, LiveSource, Parcel
+from qanat.config import Bytes
+
+
+class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
+    buffer: Bytes = BUFFER_BYTES  # of the kernel; beyond net.core.rmem_max only with CAP_NET_ADMIN
+
+
+class NetcatUdpConfig(_Options, frozen=True, forbid_unknown_fields=True):
+    """What `netcatUdp(...)` accepts."""
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # 0: any that is free
+
+
+class NetcatUdp(LiveSource):
+    """A datagram is an event, whatever is in it; a line end at its end is not part of it, and nothing else is no event."""
+
+    name: ClassVar[str] = "netcatUdp"
+    Config: ClassVar[type[msgspec.Struct]] = NetcatUdpConfig
+
+    def __init__(self, config: NetcatUdpConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._config = config
+        self._server = UdpServer(self.name, _bodies, context.count)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.port
+
+    def open(self) -> None:
+        """Raises ConfigError."""
+        self._server.open(self._config.host, self._config.port, self._config.buffer)
+
+    def start(self, inlet: Inlet) -> None:
+        self._server.start(inlet)
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def form(self, parcels: Sequence[Parcel]) -> Sequence[Events]:
+        """Lines, unless a line end is within a datagram."""
+        bodies: list[bytes] = [body for parcel in parcels for body in parcel.content]
+        attributes = {"host": self.context.host}
+        lines = b"\n".join([*bodies, b""])
+        if lines.count(b"\n") == len(bodies):
+            return [Events(lines, len(bodies), attributes)]
+        import pyarrow as pa
+
+        from qanat.columns import BODY
+
+        rows = pa.record_batch(
+            [pa.array(bodies, pa.binary())], schema=pa.schema([pa.field(BODY, pa.binary(), False)])
+        )
+        return [Events(rows, len(bodies), attributes)]
+
+
+def _bodies(received: Received) -> list[bytes]:
+    return [body for each in received.datagrams if (body := each.removesuffix(b"\n").removesuffix(b"\r"))]

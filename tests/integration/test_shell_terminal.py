@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from qanat.testing.cluster import published
 from qanat.testing.daemon import wait_until
 from qanat.testing.managed import ManagedCluster
 
@@ -112,11 +114,72 @@ def test_node_is_reconfigured_by_typing(cluster, tmp_path):
         assert left(child) == 0
 
 
+OG_SCRIPT = """
+# As Flume OG's own system tests were written; $NODE1 and $NODE2 are filled in.
+connect {masters}
+exec unmapAll
+exec spawn c1 collector
+exec spawn a1 node
+exec noop 100
+
+exec config collector  autoCollectorSource 'collectorSink("file://{out}","data",1000)'
+exec config node 'tail("{log}")' 'autoDFOChain'
+# and with a flow, as the guide has it
+exec config fooNode1 flowfoo 'tail("{log}.none")' autoBEChain
+exec config fooConsumer flowfoo autoCollectorSource 'collectorSink("file://{out}/foo")'
+exec setChokeLimit a1 Cid 1000
+
+waitForNodesActive 60000 node collector
+getnodestatus
+getconfigs
+getmappings
+getmappings a1
+getreports
+submit refresh node
+submit refreshAll
+wait 0
+waitForNodesActive 60000 node collector
+exec noop 4000
+
+exec unconfig fooNode1
+exec decommission fooNode1
+exec decommission fooConsumer
+exec decommission node
+exec decommission collector
+exec purge node
+exec unmapAll
+quit
+this is not read any more
+"""
+
+
+def test_script_of_flume_og_runs_on_real_nodes(cluster, tmp_path):
+    out, log, script = tmp_path / "out", tmp_path / "app.log", tmp_path / "og.fsh"
+    lines = [f"line={number}" for number in range(1000)]
+    log.write_text("".join(f"{line}\n" for line in lines))
+    script.write_text(OG_SCRIPT.format(masters=",".join(cluster.addresses), out=out, log=log))
+    printed = cluster.qanat("shell", "-s", str(script))
+    assert printed.count("Command succeeded") == printed.count("[id: ") - 1, (
+        "all were waited for but the first submitted"
+    )
+    assert printed.count("Nodes are active") == 2
+    assert re.findall(r"^\t(node|collector) --> (\w+)$", printed, re.MULTILINE) == [
+        ("collector", "ACTIVE"),
+        ("node", "ACTIVE"),
+    ]
+    wait_until(lambda: stored_lines(out) == lines, "all lines are stored, in order")
+    assert "a1" not in cluster.qanat("mappings")
+
+
+def stored_lines(directory: Path) -> list[str]:
+    return [line for file in published(directory) for line in file.read_text().splitlines()]
+
+
 def test_keys_do_what_they_do_elsewhere(cluster, tmp_path):
     with terminal(cluster, tmp_path) as child:
         prompted(child)
         child.send("getno" + TAB)
-        child.expect("getnodestatus")
+        child.expect("destatus")  # only what is new is drawn
         child.send("\r")
         child.expect("Master knows about")
         prompted(child)
@@ -134,7 +197,7 @@ def test_keys_do_what_they_do_elsewhere(cluster, tmp_path):
         child.expect("interrupted")
         prompted(child)
         said(child, " exec noop 2", "Command succeeded")
-        said(child, "mappings # password=word", "PHYSICAL")
+        said(child, "masters # password=word", "LEADS")
         child.send(CTRL_D)
         assert left(child) == 0
     kept = tmp_path / "qanat" / "shell_history"

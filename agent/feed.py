@@ -200,8 +200,10 @@ class Feed:
             stream=event.stream,
             taken=taken,
             position=event.position,
-            reason="the node ran without this channel meanwhile, or the channel was replaced by an older copy of it",
+            reason="the node ran without this channel meanwhile, or an older copy of it was put back, or files of it removed",
+            consequence="what is between is not read again; if destinations don't have it, it is lost",
         )
+        self._context.count("channel_gaps", 1)
         self.channel.forget([event.stream])
 
     def _settle(self) -> None:

@@ -112,7 +112,10 @@ class FileChannel(Channel):
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"fileChannel can't create {self.directory}: {error}.") from error
+            raise ConfigError(
+                f"fileChannel can't create its directory {self.directory}: {error.strerror}; see what is at "
+                "that path, and whose it is"
+            ) from error
         lock = FileLock(self.directory / "lock", wait_s_max=LOCK_S_MAX)
         try:
             lock.__enter__()

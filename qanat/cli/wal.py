@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,10 +74,14 @@ def check(context: click.Context, directory: Path, as_json: bool) -> None:
     "--to", "last", type=click.IntRange(min=0), metavar="N", help="Up to, and without, this number."
 )
 @click.option(
-    "-o", "--output", type=click.File("wb"), default="-", help="Write to this file instead of stdout."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    default="-",
+    help="Write to this file instead of stdout.",
 )
 @click.pass_context
-def export(context: click.Context, directory: Path, first: int, last: int | None, output: BinaryIO) -> None:
+def export(context: click.Context, directory: Path, first: int, last: int | None, output: Path) -> None:
     """Print events, one a line, as they were read.
 
     \b
@@ -85,13 +90,40 @@ def export(context: click.Context, directory: Path, first: int, last: int | None
     What the cursor of `qanat wal inspect` still has to deliver:
       qanat wal export DIR --from 123456
 
-    What is damaged is left out, with a message to stderr and exit code 1.
+    What is damaged is left out, with a message to stderr.
+
+    Exit codes: 0 all is well; 1 something is damaged; 2 there is no log, or the output can't be opened; 3 it can't be written.
     """
     if last is not None and last < first:
         raise click.BadParameter(
             f"{last} is before --from {first}; give a number behind it", param_hint="'--to'"
         )
     survey = _survey(directory, verify=False)
+    with _opened(output) as file:
+        missing = _export(survey, first, last, file)
+    if missing:
+        click.echo(f"{missing:,} events are damaged and left out; `qanat wal check` says where", err=True)
+        context.exit(1)
+
+
+@contextlib.contextmanager
+def _opened(output: Path) -> Iterator[BinaryIO]:
+    if str(output) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        file = output.open("wb")
+    except OSError as error:
+        raise ConfigError(
+            f"-o {output}: can't write there: {error.strerror}; name a file in a directory that exists and is yours to write to"
+        ) from error
+    with file:
+        yield file
+
+
+def _export(survey: Survey, first: int, last: int | None, output: BinaryIO) -> int:
+    """How many events are missing."""
     missing = 0
     expected = max(first, survey.oldest)
     for number, count, payload in _events(survey, first, last):
@@ -99,11 +131,7 @@ def export(context: click.Context, directory: Path, first: int, last: int | None
         output.write(payload)
         expected = number + count
     end = survey.number if last is None else min(last, survey.number)
-    missing += survey.given(max(expected, survey.reaped), end)
-    output.flush()
-    if missing:
-        click.echo(f"{missing:,} events are damaged and left out; `qanat wal check` says where", err=True)
-        context.exit(1)
+    return missing + survey.given(max(expected, survey.reaped), end)
 
 
 def _survey(directory: Path, *, verify: bool) -> Survey:

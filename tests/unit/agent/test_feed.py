@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,13 +105,16 @@ def test_feed_keeps_finished_streams_in_the_channel_until_the_source_has_saved(t
 
 
 def test_feed_goes_on_where_the_source_is_when_the_channel_is_behind(tmp_path: Path) -> None:
-    source = Streams(context(tmp_path), {"a": 3}, follow=True)
+    counted = Counter[str]()
+    counting = replace(context(tmp_path), count=lambda name, n: counted.update({name: n}))
+    source = Streams(counting, {"a": 3}, follow=True)
     source.begin = 8
     shelf = Shelf(context(tmp_path), {"a": 4})
     with running(source, shelf):
         until(lambda: source.acked.get("a") == 12)
     assert shelf.log == [("forget", ["a"]), ("close", None)]
     assert len(shelf.batches) == 1
+    assert counted["channel_gaps"] == 1
 
 
 def test_feed_waits_for_a_channel_that_is_not_there_yet(tmp_path: Path) -> None:

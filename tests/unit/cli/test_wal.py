@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from qanat.channels.file import FileChannel, FileChannelConfig
 from qanat.cli.main import main
 from qanat.component import Context, Cursor
 
+NOBODY = 65_534
 EVENTS = [b"event %03d\n" % number for number in range(100)]
 
 
@@ -149,3 +152,103 @@ def test_export_refuses_a_range_that_ends_before_it_begins(channel, capfdbinary)
     assert code == 2
     assert "10 is before --from 12" in err
     assert run(capfdbinary, "export", channel.directory, "--from", 12, "--to", 12) == (0, "", "")
+
+
+def test_export_to_a_file_that_cannot_be_written_says_so(channel, capfdbinary, tmp_path):
+    for path in (tmp_path / "no such directory" / "x", tmp_path):
+        code, out, err = run(capfdbinary, "export", channel.directory, "-o", path)
+        assert code == 2
+        assert out == ""
+        assert f"-o {path}: can't write there" in err
+        assert "name a file" in err
+
+
+def test_export_of_no_log_leaves_the_output_alone(tmp_path, capfdbinary):
+    output = tmp_path / "precious"
+    output.write_text("as it was")
+    code, _, err = run(capfdbinary, "export", tmp_path, "-o", output)
+    assert code == 2
+    assert "holds no log" in err
+    assert output.read_text() == "as it was"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_log_of_somebody_else_is_an_error_that_says_so(channel, capfdbinary):
+    os.seteuid(NOBODY)
+    try:
+        for command in ("inspect", "check", "export"):
+            code, _, err = run(capfdbinary, command, channel.directory)
+            assert code == 2
+            assert "can't be read" in err
+            assert "Permission denied" in err
+    finally:
+        os.seteuid(0)
+
+
+def _zeros(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def _flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def _headless(path: Path) -> None:
+    path.write_bytes(b"x" * 300 + path.read_bytes()[300:])
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+TROUBLES: dict[str, Callable[[Path], object]] = {
+    "removed": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "zeros": _zeros,
+    "flipped": _flipped,
+    "headless": _headless,
+    "noise": lambda path: path.write_bytes(b"\xa5" * 5_000),
+    "directory": _directory,
+}
+
+
+@pytest.mark.parametrize("at", [0, 1, -1])
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_whatever_was_done_to_a_segment_the_rest_is_shown_and_exported(
+    tmp_path, capfdbinary, trouble: str, at: int
+):
+    channel = FileChannel(FileChannelConfig(capacity=16_000, segment=500), Context("p", "web", "h", tmp_path))
+    channel.open([Cursor("a")])
+    for number in range(0, 100, 5):
+        payload = b"".join(EVENTS[number : number + 5])
+        assert channel.put(lines_batch("/var/log/x", number * 10, payload, timestamp_ns=1, attributes={}))
+    channel.close()
+    segments = sorted(channel.directory.glob("*.wal"))
+    assert len(segments) > 3
+    TROUBLES[trouble](segments[at])
+    codes, texts = {}, {}
+    for command in ("inspect", "check", "export"):
+        codes[command], texts[command], err = run(capfdbinary, command, channel.directory)
+        assert "Traceback" not in err
+    assert codes["inspect"] == 0
+    is_end = at == -1 or (
+        at == 0 and trouble in ("removed", "directory")
+    )  # torn, or reaped, as far as one can tell
+    assert is_end or codes["check"] == codes["export"] == 1
+    rest = texts["export"].encode().splitlines(keepends=True)
+    assert rest == [event for event in EVENTS if event in rest]
+    assert len(rest) >= 50
+
+
+def test_cursor_that_is_damaged_or_a_directory_hides_nothing_else(channel, capfdbinary):
+    channel.close()
+    (channel.directory / "a.cursor").write_bytes(b"\0" * 50)
+    (channel.directory / "b.cursor").unlink()
+    (channel.directory / "b.cursor").mkdir()
+    code, out, _ = run(capfdbinary, "inspect", channel.directory)
+    assert code == 0
+    assert "events 0 to 100" in out

@@ -259,13 +259,13 @@ class Peers:
             request_serializer=wire.StatusRequest.SerializeToString,
             response_deserializer=wire.StatusReply.FromString,
         )
+        reply: wire.StatusReply | str = "gone: it has left the others while it was asked"
         with _forgotten_meanwhile():
             try:
-                reply: wire.StatusReply = await call(request, timeout=ANSWER_S_MAX)
+                reply = await call(request, timeout=ANSWER_S_MAX)
             except grpc.aio.AioRpcError as error:
-                return f"{error.code().name.lower()}: {error.details()}"
-            return reply
-        return "gone: it has left the others while it was asked"
+                reply = f"{error.code().name.lower()}: {error.details()}"
+        return reply
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         channel = self._channels.get(address)

@@ -26,7 +26,9 @@ def physical_row(master: str, status: wire.NodeStatus) -> PhysicalRow:
         master=master,
         version=status.version,
         instance=status.instance,
-        applied=bool(status.wanted_revision) and status.wanted_revision == report.applied_revision,
+        applied=bool(status.wanted_revision)
+        and status.wanted_revision == report.applied_revision
+        and not any(each.waiting for each in status.wanted),
         wanted_revision=status.wanted_revision,
         applied_revision=report.applied_revision,
         heard_s=round(status.heard_s, 3),

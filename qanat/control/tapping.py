@@ -10,8 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from qanat.control.sampling import Sampled, Sampler, TapPoints
 from qanat.wire.v1 import control_pb2 as wire
+
+log = structlog.get_logger(__name__)
 
 # Soon enough for eyes, rare enough to cost nothing.
 FLUSH_S = 0.2
@@ -72,6 +76,9 @@ class Tapping:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, tap: wire.Tap) -> None:
+        log.info(
+            "tap_begun", node=tap.logical, tap=tap.tap_id
+        )  # somebody looks at what may be nobody's business
         point = self._points.at(tap.logical)
         sampler = Sampler(tap.contains)
         point.add(sampler)
@@ -79,6 +86,7 @@ class Tapping:
             why = await self._pass_on(tap, sampler)
         finally:
             point.remove(sampler)
+            log.info("tap_ended", node=tap.logical, tap=tap.tap_id)
         if why is not None:
             self._end(tap.tap_id, why)
 

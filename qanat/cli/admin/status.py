@@ -43,6 +43,10 @@ def _print(session: Session, reply: ops.StatusReply, *, unsettled: bool) -> None
     rows += [(("-", each.name, each.state, "-", "", "", "", "")) for each in reply.nodes if not each.logical]
     nothing = "everything runs as it should" if unsettled else NOBODY
     session.rows(HEADER, sorted(rows), nothing)
+    if reply.nodes and not any(each.logical for each in reply.nodes) and not unsettled:
+        click.echo(
+            "nothing is configured to run there; `qanat apply FILE` does that", err=session.form == "text"
+        )
     for note in reply.notes:
         click.echo(click.style(f"note: {note}", fg="yellow"), err=session.form == "text")
 
@@ -53,9 +57,7 @@ def _row(physical: ops.PhysicalRow, each: ops.LogicalRow) -> tuple[str, ...]:
         physical.name,
         each.state,
         each.progress,
-        str(each.events),
-        f"{each.events_s:.0f}",
-        _lag(each),
+        *(("", "", "") if each.state == "LOST" else (str(each.events), f"{each.events_s:.0f}", _lag(each))),
         each.why,
     )
 
@@ -117,7 +119,7 @@ def _physical(each: ops.PhysicalRow) -> tuple[str, ...]:
 def masters(session: Session) -> None:
     """List the masters, how many nodes are attached to each, and which one leads."""
     reply = session.call("masters", ops.Masters())
-    header = ("MASTER", "ADDRESS", "HTTP", "LEADS", "REVISION", "NODES", "APPLIED", "REACHABLE")
+    header = ("MASTER", "ADDRESS", "HTTP", "LEADS", "REVISION", "NODES", "APPLIED", "TROUBLE")
     rows = [
         (
             each.id,
@@ -127,7 +129,7 @@ def masters(session: Session) -> None:
             str(each.revision),
             str(each.attached),
             str(each.attached - each.unsettled),
-            "yes" if each.reachable else "no",
+            "" if each.reachable else "does not answer",
         )
         for each in reply.masters
     ]

@@ -28,6 +28,7 @@ from qanat.flow.parser import parse
 from qanat.flow.routes import routes
 from qanat.flow.tiers import Tier, tier_of
 from qanat.metrics import Metrics
+from qanat.throttle import Throttles
 from qanat.wire.v1 import control_pb2 as wire
 
 
@@ -60,6 +61,11 @@ class AgentProgram:
     def taps(self) -> TapPoints:
         """See `qanat.control.running.Program`."""
         return self._agent.taps
+
+    @property
+    def throttles(self) -> Throttles:
+        """Of what `choke` holds back here."""
+        return self._agent.throttles
 
     def counters(self, logical: str) -> wire.Counters:
         """Of a fan-out: the events of its first destination, the lag of its slowest."""

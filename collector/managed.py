@@ -24,6 +24,7 @@ from qanat.flow.faults import Faults
 from qanat.flow.model import LogicalNode
 from qanat.flow.tiers import Tier, tier_of
 from qanat.metrics import Metrics
+from qanat.throttle import Throttles
 from qanat.wire.v1 import control_pb2 as wire
 
 AUTO_SOURCE = "autoCollectorSource"
@@ -112,6 +113,11 @@ class CollectorProgram:
     def taps(self) -> TapPoints:
         """See `qanat.control.running.Program`."""
         return self._collector.taps
+
+    @property
+    def throttles(self) -> Throttles:
+        """Of what `choke` holds back here."""
+        return self._collector.throttles
 
     def counters(self, logical: str) -> wire.Counters:
         """Lag: what was received and is not stored."""

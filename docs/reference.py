@@ -27,6 +27,7 @@ DIRECTORY = Path(__file__).parent / "reference"
 GROUPS = {
     "Sources": registry.SOURCES,
     "Channels": registry.CHANNELS,
+    "Decorators": registry.DECORATORS,
     "Agent sinks": registry.AGENT_SINKS,
     "Collector sources": registry.COLLECTOR_SOURCES,
     "Sinks": registry.SINKS,
@@ -55,7 +56,8 @@ def pages() -> dict[str, str]:
 
 def _file(module: str) -> str:
     package, _, name = module.rpartition(".")
-    suffix = "-channel" if package.endswith(".channels") else ""  # there is a sink of that name, too
+    # There are sinks and sources of the same name, too.
+    suffix = {"channels": "-channel", "decorators": "-decorator"}.get(package.rpartition(".")[2], "")
     return f"{name.replace('_', '-')}{suffix}.md"
 
 

@@ -59,6 +59,7 @@ _ADMIN = {
     "unmap": ("placement:unmap", "Take back what was mapped."),
     "mappings": ("placement:mappings", "Show what was mapped by hand."),
     "refresh": ("status:refresh", "Build logical nodes anew."),
+    "limit": ("limits:limit", "Set, show or delete rate limits, for choke."),
     "decommission": ("configuration:decommission", "Delete logical nodes, with their mappings."),
     "purge": ("placement:purge", "Forget physical nodes that are gone."),
     "save": ("configuration:save", "Write the whole configuration as a flow file."),

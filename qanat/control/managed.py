@@ -14,10 +14,12 @@ import structlog
 from qanat.control import node_messages as m
 from qanat.control.attachment import PROTOCOL, Attachment
 from qanat.control.last_good import LastGood
+from qanat.control.last_limits import LastLimits
 from qanat.control.physical import PhysicalNode
 from qanat.control.running import Program
 from qanat.control.tapping import Tapping
 from qanat.described import LogicalDescription, NodeDescription
+from qanat.throttle import Limit
 from qanat.wire.v1 import control_pb2 as wire
 
 log = structlog.get_logger(__name__)
@@ -53,6 +55,9 @@ class Managed:
             masters, self._registration, self._node.report, self._heard, self._unanswered
         )
         program.metrics.describe = self._describe
+        self._limits = LastLimits(directory)
+        self._throttles = program.throttles
+        self._throttles.set(self._limits.last)
         self._tapping = Tapping(program.taps, self._node.core.slots.__contains__, self._attachment)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -113,5 +118,15 @@ class Managed:
                 self._tapping.begin(message.tap)
             case "stop_tap":
                 self._tapping.stop(message.stop_tap.tap_id)
-            case _:  # limits: nothing here is limited yet; or from a later master
+            case "limits":
+                self._limited(message.limits)
+            case _:  # from a later master
                 pass
+
+    def _limited(self, limits: wire.Limits) -> None:
+        """What masters said last holds while none answers, and over a restart."""
+        by_id = {id_: Limit(each.events_s, each.bytes_s) for id_, each in limits.limits.items()}
+        if by_id != self._limits.last:
+            log.info("limits_changed", limits={id_: str(each) for id_, each in by_id.items()})
+            self._throttles.set(by_id)
+            self._limits.save(by_id)

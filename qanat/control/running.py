@@ -10,6 +10,7 @@ from qanat.control.sampling import TapPoints
 from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
 from qanat.metrics import Metrics
+from qanat.throttle import Throttles
 from qanat.wire.v1 import control_pb2 as wire
 
 
@@ -45,6 +46,10 @@ class Program(Protocol):
     @property
     def taps(self) -> TapPoints:
         """Where samples of what passes its logical nodes can be taken."""
+
+    @property
+    def throttles(self) -> Throttles:
+        """Of what `choke` holds back in it."""
 
     def check(self, node: LogicalNode) -> None:
         """Whether it can run the node: all of it can be built, and nothing is opened. Raises ConfigError, OSError.

@@ -23,6 +23,7 @@ from qanat.flow.model import (
 )
 from qanat.flow.parser import parse
 from qanat.flow.printer import print_flow
+from qanat.flow.routes import routes
 from qanat.flow.tiers import Names, refuse_selectors, split
 
 NAMES = Names(
@@ -166,10 +167,19 @@ def test_what_no_program_runs_yet_is_said_precisely(text: str, message: str) -> 
         split(parse(text), NAMES)
 
 
-def test_decorators_that_are_installed_are_not_run_by_anybody_yet() -> None:
-    names = Names(["tail"], ["file"], [], [], decorators=["gzip"])
-    with pytest.raises(ConfigError, match=re.escape("decorators (gzip): no program runs them yet")):
-        split(parse("x : tail | gzip file ;"), names)
+def test_decorators_belong_to_the_destinations_that_they_stand_before() -> None:
+    found = routes(sink("a [ b k, { c => [ d m, n ] } ]"), lambda call: call)
+    assert [[each.name for each in route.decorators] for route in found] == [
+        ["a", "b"],
+        ["a", "c", "d"],
+        ["a", "c"],
+    ]
+    assert [each.sinks[0].name for each in found] == ["k", "m", "n"]
+
+
+def test_decorators_within_a_failover_are_refused_with_where_they_go() -> None:
+    with pytest.raises(ConfigError, match=re.escape("write the decorators before it, b < k ? m >")):
+        routes(sink("< b k ? m >"), lambda call: call)
 
 
 def test_a_program_refuses_selectors_because_it_knows_no_labels() -> None:

@@ -49,7 +49,7 @@ servers: ## the servers that tests run against, where they may be installed
 test: install servers ## the tests, with the short chaos tests
 	$(PYTEST) tests -m "not long"
 
-long: install servers ## the tests that `make test` leaves out: the same on an ensemble, long reconfigurations
+long: install servers ## the tests that `make test` leaves out: the same on an ensemble, large values
 	$(PYTEST) tests -m long
 
 quick: install ## the tests that take seconds

@@ -115,11 +115,11 @@ def postgresql(postgresql_installed: None, tmp_path_factory: pytest.TempPathFact
         yield server
 
 
-# What repeats on an ensemble what the other tests show on the embedded store, and whole clusters under masters: `make long`.
+# What repeats on an ensemble what the other tests show on the embedded store, and large values: `make long`.
 _LONG = re.compile(
-    r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py|test_managed\.py"
+    r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py"
     r"|test_zookeeper\.py.*(leaders_are_killed|all_servers_were_paused|without_a_majority)"
-    r"|test_master_processes\.py.*majority"
+    r"|test_master_processes\.py.*majority|test_managed\.py.*(agent_that_is_killed|for_a_week|pushed_to_one)"
 )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from qanat.testing.cluster import free_port, published, stored_bytes
+from qanat.testing.control import AdminClient
 from qanat.testing.daemon import wait_until
 from qanat.testing.managed import ManagedCluster
 from tests.integration.lines import append, assert_drains_clean, assert_exactly_once, numbered
@@ -94,6 +98,77 @@ def test_nothing_is_lost_doubled_or_reordered_while_a_channel_comes_and_goes(clu
     cluster.wait_until_stored(writer.path.stat().st_size)
     assert_drains_clean(cluster, writer.lines)
     assert "Traceback" not in a1.text()
+
+
+def test_agent_that_is_killed_while_its_channel_is_replaced_stores_every_line_once(cluster):
+    cluster.managed("collector", "c1")
+    a1 = cluster.managed("agent", "a1", role="web")
+    cluster.start()
+    cluster.apply(read(cluster) + collect(cluster))
+    chance = random.Random(7)
+    with Writer(cluster.directory / "in" / "a.log") as writer:
+        for sink in ["fileChannel | autoE2EChain", "autoE2EChain"] * 3:
+            cluster.qanat("apply", "-", "--yes", stdin=read(cluster, sink=sink))
+            time.sleep(chance.random())  # somewhere between being told and being done
+            a1.kill()
+            a1.start()
+            cluster.wait_until(lambda: applied(cluster, "a1", "web"), "the change to be made in the end")
+    cluster.wait_until_stored(writer.path.stat().st_size)
+    assert_drains_clean(cluster, writer.lines)
+
+
+def test_node_that_was_away_for_a_week_ends_what_it_ran_and_runs_what_is_configured_now(cluster):
+    """Its version is not in the history any more; it was removed and came back, and has another channel."""
+    cluster.managed("collector", "c1")
+    a1 = cluster.managed("agent", "a1", role="web")
+    cluster.start()
+    cluster.apply(read(cluster, sink="fileChannel | autoE2EChain") + collect(cluster))
+    written = append(cluster.directory / "in" / "a.log", numbered(0, 1_000))
+    cluster.wait_until_stored(written)
+    a1.kill()
+    written += append(cluster.directory / "in" / "a.log", numbered(1_000, 2_000))
+
+    async def a_week():
+        async with AdminClient(cluster.addresses[0]) as admin:
+            await admin("unconfig", names=["web"])
+            for number in range(55):
+                await admin("apply", text=read(cluster, f"poll_interval={number + 1}s"))
+
+    asyncio.run(a_week())
+    cluster.wait_until(
+        lambda: "\n2\t" not in "\n" + cluster.qanat("history", "web", "-o", "text"),
+        "the history to be pruned",
+    )
+    a1.start()
+    cluster.wait_until(lambda: applied(cluster, "a1", "web"), "the agent to run what is configured")
+    assert "poll_interval=55s" in (cluster.state / "agent-a1" / "assignment.json").read_text()
+    written += append(cluster.directory / "in" / "a.log", numbered(2_000, 3_000))
+    cluster.wait_until_stored(written)
+    assert_drains_clean(cluster, 3_000)
+
+
+def test_bad_configuration_pushed_to_one_of_ten_agents_leaves_all_ten_running(cluster):
+    cluster.managed("collector", "c1")
+    agents = [cluster.managed("agent", f"a{number}", role="web") for number in range(10)]
+    cluster.start()
+    source = f"{cluster.directory}/in/%s.log"
+    flows = [f'web{number} @ name=a{number} : tail("{source % number}") | ' for number in range(10)]
+    cluster.apply("".join(f"{flow}autoE2EChain ;\n" for flow in flows) + collect(cluster))
+    (cluster.state / "agent-a3" / "web3" / "channel").write_text("in the way")
+    bad = f"{flows[3]}fileChannel | autoE2EChain ;\n"
+    said = cluster.qanat("apply", "-", "--yes", "--wait", "--timeout", "3s", stdin=bad, fails=True)
+    assert "web3" in said
+    written = sum(
+        append(cluster.directory / "in" / f"{number}.log", numbered(number * 100, number * 100 + 100))
+        for number in range(10)
+    )
+    cluster.wait_until_stored(written)
+    assert all(agent.is_running for agent in agents)
+    rows = cluster.status()
+    assert [rows[f"a{number}", f"web{number}"]["progress"] for number in range(10) if number != 3] == [
+        "applied"
+    ] * 9
+    assert rows["a3", "web3"]["progress"] == "failed"
 
 
 class Writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import urllib.error
 import urllib.request
 from urllib.parse import quote
@@ -14,6 +15,7 @@ import pytest
 from master.leader import HISTORY_MAX
 from qanat.control import paths
 from qanat.control.documents import RECENT_MAX
+from qanat.control.translation import Physical
 from qanat.testing.control import AdminError
 from qanat.wire.v1 import control_pb2 as wire
 from tests.integration.masters import cluster, eventually
@@ -220,7 +222,7 @@ def test_configuration_that_was_deleted_goes_on_with_its_versions(run):
             await admin("decommission", names=["web"])
             await node.runs()
             assert (await admin("mappings"))["mapping"] == {}
-            with pytest.raises(AdminError, match="no logical node \"web\""):
+            with pytest.raises(AdminError, match='no logical node "web"'):
                 await admin("unconfig", names=["web"])
             plan = await admin("apply", text=AGENTS)
             assert (plan["changes"][0]["change"], plan["changes"][0]["version"]) == ("create", 2)
@@ -602,6 +604,40 @@ def test_node_that_was_away_for_a_week_runs_what_was_configured_meanwhile(run):
             await admin("unconfig", names=["old"])
             node.start()
             await node.runs(WEB.replace("/l", "/new"))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_node_is_told_what_translation_says_though_all_come_and_go_while_much_is_changed(run, seed):
+    chance = random.Random(seed)
+
+    async def scenario():
+        async with cluster(3) as c:
+            kinds = ["web", "db", "log"]
+            nodes = [await c.node(f"n{number}", kind=kinds[number % 3]) for number in range(9)]
+            admins = [await c.admin(number) for number in range(3)]
+            for turn in range(40):
+                kind = chance.choice(kinds)
+                text = f'{kind} @ kind={kind} : tail("/{turn}") | agentE2ESink("c1") ;'
+                await chance.choice(admins)("apply", text=text)
+                node = chance.choice(nodes)
+                match chance.randrange(4):
+                    case 0:
+                        await node.stop()
+                        node.start()
+                    case 1:
+                        move = wire.ToNode(move=wire.Move(masters=[chance.choice(c.addresses)]))
+                        for running in c.masters:
+                            if attached := running.master._nodes.get(node.name):
+                                attached.outbox.put(move)
+                    case 2:
+                        await asyncio.sleep(chance.random() / 50)
+            snapshot = await c.masters[0].master._desk.cache.fresh()
+            wanted = c.masters[0].master._desk.cluster(snapshot)
+            for node in nodes:
+                revision = wanted.assignment(Physical(node.name, "agent", node.name, node.labels)).revision
+                await node.until(lambda node=node, revision=revision: node._wanted.revision == revision)
 
     run(scenario())
 

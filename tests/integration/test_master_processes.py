@@ -144,6 +144,60 @@ def test_leader_that_is_killed_while_changes_are_made_loses_none(run, store_url,
     run(scenario(), timeout_s=120)
 
 
+def test_each_master_in_turn_is_killed_while_changes_are_applied_and_none_is_lost(run, store_url, tmp_path):
+    async def scenario() -> None:
+        async with scene(store_url, tmp_path) as s:
+            version = 0
+            for victim in range(3):
+                others = [number for number in range(3) if number != victim]
+
+                async def keep_changing(others: list[int] = others) -> None:
+                    nonlocal version
+                    for turn in range(6):
+                        version += 1
+                        await s.admins[others[turn % 2]]("apply", text=statement(f"{version}"))
+
+                changing = asyncio.create_task(keep_changing())
+                await asyncio.sleep(0)
+                s.daemons[victim].kill()
+                await changing
+                await s.everybody_runs(f"{version}")
+                s.daemons[victim].start()
+                await eventually(lambda others=others: _answers(s.admins[others[0]]), "the master is back")
+            (found,) = (await s.admins[2]("get"))["nodes"]
+            assert found["version"] == version == 18
+
+    run(scenario(), timeout_s=170)
+
+
+def test_two_masters_change_the_same_and_different_things_at_once(run, store_url, tmp_path):
+    async def scenario() -> None:
+        async with scene(store_url, tmp_path) as s:
+
+            async def change(number: int) -> None:
+                for turn in range(10):
+                    await s.admins[number]("apply", text=statement(f"{number}-{turn}"))
+                    await s.admins[number](
+                        "apply", text=f'own{number} : tail("/{turn}") | agentBESink("c") ;'
+                    )
+
+            await asyncio.gather(change(0), change(1))
+            versions = {each["logical"]: each["version"] for each in (await s.admins[2]("get"))["nodes"]}
+            assert versions == {"web": 20, "own0": 10, "own1": 10}
+            kept = (await s.admins[2]("history", logical="web"))["nodes"]
+            assert [each["version"] for each in kept] == list(range(20, 0, -1))
+            assert sorted(_path(each["text"]) for each in kept) == sorted(
+                f"{number}-{turn}" for number in range(2) for turn in range(10)
+            )
+            await s.everybody_runs(_path(kept[0]["text"]))
+
+    run(scenario(), timeout_s=120)
+
+
+def _path(text: str) -> str:
+    return text.partition('tail("/')[2].partition('"')[0]
+
+
 def test_stopped_master_sends_its_nodes_away_first(run, store_url, tmp_path):
     async def scenario() -> None:
         async with scene(store_url, tmp_path) as s:

@@ -171,7 +171,7 @@ def test_commands_of_qanat_work_as_they_do_outside(shell):
         ("submit status", 2, "status can't be submitted"),
         ("status --nonsense", 2, "--nonsense"),
         ("unconfig web", 2, "say --yes"),
-        ("purge nobody --yes", 2, "there is no physical node nobody"),
+        ("purge nobody --yes", 2, 'there is no physical node "nobody"'),
         ("source /nowhere/x.fsh", 2, "unable to source file /nowhere/x.fsh"),
         ("connect 127.0.0.1:1", 3, "no master answers at 127.0.0.1:1"),
         ("connect", 2, "connect HOST[:PORT]"),

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from qanat.control.operations import cluster
-from qanat.errors import NotConnectedError, QanatError
+from qanat.errors import ConfigError, NotConnectedError, QanatError
 
 Call = Callable[[str, msgspec.Struct], Any]
 
@@ -48,10 +48,19 @@ def wait_for(call: Call, command: str, milliseconds: int, names: list[str]) -> s
 def _pending(call: Call, names: list[str], states: set[str]) -> list[str]:
     """What is not there yet, with its state."""
     try:
-        reply: cluster.StatusReply = call("status", cluster.Status(names=names))
+        reply = _status(call, names)
     except NotConnectedError as error:  # another master may be asked, or this one again
         return [str(error)]
     return [why for name in names if (why := _why(reply, name, states))]
+
+
+def _status(call: Call, names: list[str]) -> cluster.StatusReply:
+    """Of these nodes, or of all while one of them is not known yet: masters refuse names that they don't know."""
+    try:
+        reply: cluster.StatusReply = call("status", cluster.Status(names=names))
+    except ConfigError:
+        reply = call("status", cluster.Status())
+    return reply
 
 
 def _why(reply: cluster.StatusReply, name: str, states: set[str]) -> str:

@@ -108,8 +108,7 @@ def _unmap_all(call: Caller, arguments: list[str]) -> list[str]:
 
 def _refresh(call: Caller, arguments: list[str]) -> list[str]:
     (name,) = arguments
-    rows = call("nodes", cluster.Nodes(names=[name])).nodes
-    if not any(row.state == "attached" for row in rows) and _is_configured(call, name):
+    if not any(row.state == "attached" for row in _rows(call, name)) and _is_configured(call, name):
         return [f"{name} runs nowhere now"]
     return [_told(call("refresh", cluster.Refresh(names=[name])))]
 
@@ -120,7 +119,7 @@ def _refresh_all(call: Caller, arguments: list[str]) -> list[str]:
 
 def _purge(call: Caller, arguments: list[str]) -> list[str]:
     (name,) = arguments
-    row = {each.name: each for each in call("nodes", cluster.Nodes(names=[name])).nodes}.get(name)
+    row = {each.name: each for each in _rows(call, name)}.get(name)
     if row is None:
         return [f"nothing is known of a physical node {name}"]
     if row.state == "attached":
@@ -174,6 +173,15 @@ def _where(change: ops.Change) -> str:
 
 def _is_configured(call: Caller, logical: str) -> bool:
     return any(each.logical == logical for each in call("get", ops.Get()).nodes)
+
+
+def _rows(call: Caller, name: str) -> list[cluster.PhysicalRow]:
+    """The physical nodes of this name, or that run a logical node of it; none when masters know of neither."""
+    try:
+        reply: cluster.StatusReply = call("nodes", cluster.Nodes(names=[name]))
+    except ConfigError:
+        return []
+    return reply.nodes
 
 
 def _told(reply: cluster.Refreshed) -> str:

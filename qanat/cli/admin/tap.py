@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 
 import click
@@ -77,18 +78,20 @@ def tap(
         events_max=events,
         seconds=min(max(0.1, seconds), 3600.0),
     )
-    shown = passed = 0
-    with contextlib.closing(session.client.stream("tap", request)) as replies:
-        for reply in replies:
-            for note in reply.notes:
-                click.echo(f"note: {note}" if shown or passed else note, err=True)
-            for event in reply.events:
-                click.echo(_line(session.form, event, is_long=is_long))
-            sys.stdout.flush()
-            shown += len(reply.events)
-            passed += reply.dropped
-    more = f"; {passed} more passed" if passed else ""
-    click.echo(f"{shown} events{more}", err=True)
+    counts: Counter[str] = Counter()
+    try:
+        with contextlib.closing(session.client.stream("tap", request)) as replies:
+            for reply in replies:
+                for note in reply.notes:
+                    click.echo(note, err=True)
+                for event in reply.events:
+                    click.echo(_line(session.form, event, is_long=is_long))
+                sys.stdout.flush()
+                counts.update(replies=1, shown=len(reply.events), passed=reply.dropped)
+    finally:  # also when it is interrupted
+        if counts:
+            more = f"; {counts['passed']} more passed" if counts["passed"] else ""
+            click.echo(f"{counts['shown']} events{more}", err=True)
 
 
 def _line(form: str, event: ops.TapEvent, *, is_long: bool) -> str | bytes:

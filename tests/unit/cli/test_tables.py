@@ -1,0 +1,90 @@
+"""Tables and events as people see them on terminals of any width."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+import pytest
+
+from qanat.cli.admin import tables, tap
+from qanat.control.operations.cluster import TapEvent
+
+HEADER = ("NAME", "STATE", "WHY")
+ROWS = [("web", "ERROR", "the disk is full; make room and it goes on"), ("語", "ACTIVE", "")]
+
+
+def printed(capsys):
+    return click.unstyle(capsys.readouterr().out).splitlines()
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    def terminal(columns):
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((columns, 40)))
+
+    return terminal
+
+
+def test_last_column_stands_beside_the_others_where_there_is_room(terminal, capsys):
+    terminal(80)
+    tables.print_table(HEADER, ROWS)
+    assert printed(capsys) == [
+        "NAME  STATE   WHY",
+        "web   ERROR   the disk is full; make room and it goes on",
+        "語    ACTIVE",
+    ]
+
+
+def test_last_column_stands_below_where_there_is_none(terminal, capsys):
+    terminal(30)
+    tables.print_table(HEADER, ROWS)
+    assert printed(capsys) == [
+        "NAME  STATE",
+        "web   ERROR",
+        "    the disk is full; make",
+        "    room and it goes on",
+        "語    ACTIVE",
+    ]
+
+
+def test_pipe_gets_whole_lines(capsys):
+    tables.print_table(HEADER, [("web", "ERROR", "x" * 500)])
+    assert printed(capsys)[1] == f"web   ERROR  {'x' * 500}"
+
+
+EVENT = TapEvent(
+    physical="h1",
+    logical="web",
+    body="a\x1b[31m\tb",
+    body_bytes=9,
+    timestamp_ns=1_700_000_000_123_000_000,
+    stream="s",
+    position=7,
+    attributes={"file": "f"},
+)
+
+
+def test_event_can_not_change_the_terminal():
+    line = click.unstyle(tap._line("table", EVENT, is_long=False))
+    assert line == "22:13:20.123 h1 web a\\x1b[31m\\tb"
+    assert tap._line("text", EVENT, is_long=False).split("\t") == [
+        "2023-11-14T22:13:20.123Z", "h1", "web", "s", "7", "file=f", "a\\x1b[31m\\tb"
+    ]  # fmt: skip
+
+
+def test_long_event_says_where_it_stands():
+    lines = click.unstyle(tap._line("table", EVENT, is_long=True)).splitlines()
+    assert lines == ["22:13:20.123 h1 web s @ 7, 9 bytes", "  file=f", "  a\\x1b[31m\\tb"]
+
+
+def test_event_is_one_json_object_with_its_body_as_it_is():
+    found = json.loads(tap._line("json", EVENT, is_long=False))
+    assert (found["body"], found["position"], found["attributes"]) == (EVENT.body, 7, {"file": "f"})
+
+
+def test_event_is_cut_to_the_line(terminal):
+    terminal(40)
+    assert tap._fitted("x" * 100, before=10) == "x" * 29 + "…"

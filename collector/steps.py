@@ -94,8 +94,10 @@ class StepPerformer:
         stopping = asyncio.ensure_future(self._given_up.wait())
         try:
             await asyncio.wait({answer, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done() or self._store.session.state is SessionState.CONNECTED:
-                return await answer
+            while not answer.done() and self._store.session.state is SessionState.CONNECTED:
+                await asyncio.wait({answer}, timeout=STOP_RETRY_S)  # it may turn out to be gone
+            if answer.done():
+                return answer.result()
             answer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 return await answer

@@ -72,6 +72,14 @@ def test_a_slow_store_that_is_there_is_waited_for() -> None:
     assert found == [None]
 
 
+def test_a_store_that_turns_out_to_be_away_is_waited_for_no_longer() -> None:
+    def lose(store: Deaf) -> None:
+        store.session = Session(SessionState.SUSPENDED, 1)
+
+    with pytest.raises(NotConnectedError):
+        perform(Get(("/a",)), SessionState.CONNECTED, lose)
+
+
 def test_pauses_between_attempts_are_short_for_who_stops() -> None:
     async def run() -> float:
         performer = StepPerformer(Deaf(SessionState.LOST), None)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql] [namespaces]`, default all.
-# `namespaces` is what hosts of network namespaces need.
+# Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql] [namespaces] [syslog]`,
+# default all. `namespaces` is what hosts of network namespaces need.
 #
 # It may as root on Debian and its kin. Elsewhere it says what is missing, and the tests that need it are skipped;
 # with QANAT_REQUIRE_SERVERS=1 that is a failure. No service is started or changed: the tests start their own servers.
@@ -14,9 +14,14 @@ have_postgresql() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/b
 
 have_namespaces() { command -v ip >/dev/null; }
 
+# rsyslog and syslog-ng can't be installed beside each other, nor without becoming the machine's own: they are only unpacked.
+senders=${QANAT_SENDERS:-${XDG_CACHE_HOME:-$HOME/.cache}/qanat/senders}
+have_syslog() { [ -x "$senders/usr/sbin/rsyslogd" ] && [ -x "$senders/usr/sbin/syslog-ng" ] && command -v logger >/dev/null; }
+
 # Why installing would not do, if so. That is never a failure: no QANAT_REQUIRE_SERVERS makes one root, or lets a container have it.
 hopeless_zookeeper() { :; }
 hopeless_postgresql() { :; }
+hopeless_syslog() { :; }
 hopeless_namespaces() {
   if [ "$(id -u)" != 0 ]; then
     echo "network namespaces are for root"
@@ -32,20 +37,40 @@ packages_zookeeper() {
 }
 packages_postgresql() { echo postgresql; }
 packages_namespaces() { echo iproute2; }
+# With the libraries that they name, which have other names in other releases.
+packages_syslog() {
+  echo rsyslog syslog-ng-core
+  apt-cache depends rsyslog syslog-ng-core 2>/dev/null | sed -n 's/^ *Depends: \(lib[^<]*\)$/\1/p' | grep -v '^libc6$' | sort -u
+}
 prepare_zookeeper() { :; }
+prepare_syslog() { :; }
 prepare_namespaces() { :; }
 prepare_postgresql() {
   [ -e /etc/postgresql-common/createcluster.conf ] && return
   mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
 }
 
-may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+may_install() {
+  command -v apt-get >/dev/null || return 1
+  [ "$1" = syslog ] || [ "$(id -u)" = 0 ]
+}
 
 install_packages() {
+  if [ "$1" = rsyslog ]; then
+    unpack_packages "$@"
+    return
+  fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null 2>&1
 }
 
-for server in ${*:-zookeeper postgresql namespaces}; do
+unpack_packages() (
+  debs=$(mktemp -d) && mkdir -p "$senders" && cd "$debs" || return 1
+  trap 'rm -rf "$debs"' EXIT
+  apt-get download -q "$@" >/dev/null 2>&1 || return 1
+  for deb in *.deb; do dpkg -x "$deb" "$senders" || return 1; done
+)
+
+for server in ${*:-zookeeper postgresql namespaces syslog}; do
   why=$("hopeless_$server")
   if [ -n "$why" ]; then
     echo "servers: $why; the tests that need them are left out" >&2
@@ -53,7 +78,7 @@ for server in ${*:-zookeeper postgresql namespaces}; do
   fi
   "have_$server" && continue
   packages=$("packages_$server" | tr '\n' ' ')
-  if may_install; then
+  if may_install "$server"; then
     echo "servers: installing $packages"
     "prepare_$server"
     # The lists may be old or absent: the second attempt is with new ones.

@@ -94,7 +94,8 @@ async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluste
     """Forget physical nodes that are gone."""
     if bool(request.names) == request.all:
         raise OperationError(Kind.USAGE, "name physical nodes, or say all; not both, and not neither")
-    if request.all:
+    everywhere = request.all
+    if everywhere:
         request = cluster_calls.Purge(names=await _gone(desk))
         if not request.names:
             return cluster_calls.Purged(nodes=[])
@@ -102,7 +103,9 @@ async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluste
     attached = sorted(
         {each.name for reply in answers.replies.values() for each in reply.nodes} & set(request.names)
     )
-    if attached:
+    if everywhere:  # whoever attached in the meantime is not gone, and no reason to keep the others
+        request = cluster_calls.Purge(names=[name for name in request.names if name not in attached])
+    elif attached:
         raise OperationError(
             Kind.CONFLICT, f"{', '.join(attached)} is attached; stop it before it is forgotten"
         )

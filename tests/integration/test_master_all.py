@@ -45,16 +45,22 @@ def test_unmap_all_takes_everything_back_in_one_step(run):
 def test_purge_all_forgets_who_is_gone_and_nobody_else(run):
     async def scenario():
         async with cluster(2) as c:
-            gone, stays = await c.node("gone"), await c.node("stays", 1)
+            gone, stays = await c.node("gone", 0), await c.node("stays", 1)
             admin = await c.admin()
             assert (await admin("purge", all=True))["nodes"] == []
             with pytest.raises(AdminError, match="not both"):
                 await admin("purge", all=True, names=["gone"])
             await gone.stop()
             await eventually(lambda: _lost(admin), "one is lost")
-            assert (await admin("purge", all=True))["nodes"] == ["gone"]
+            forgotten = []
+            await eventually(lambda: _forget(admin, forgotten), "it is forgotten")
+            assert forgotten == ["gone"]
             assert [row["name"] for row in (await admin("nodes"))["nodes"]] == ["stays"]
             assert stays.attachments == 1
+
+    async def _forget(admin, forgotten):
+        forgotten += (await admin("purge", all=True))["nodes"]
+        return bool(forgotten)
 
     async def _lost(admin):
         return [row["name"] for row in (await admin("nodes"))["nodes"] if row["state"] == "lost"] == ["gone"]

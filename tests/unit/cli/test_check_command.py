@@ -48,7 +48,7 @@ def test_check_finds_syntax_and_components_in_one_go(
             'there is no sink "fiel"; did you mean "file"?',
             'found "|", expected',
             "collectorSource, port: ",
-            'there is no decorator "regex"',
+            "regex: group 1 was asked for",
             "file is rolled in two ways",
             "several sources in one logical node",
             "< file(",

@@ -60,7 +60,7 @@ class Writer:
         self._open: OrderedDict[tuple[str, str, str], OpenFile] = OrderedDict()
         self._finished: list[OpenFile] = []  # since the last cut
         self._unpublished: dict[str, FileState] = {}  # finished in earlier cuts
-        self._cuts: list[Cut] = []  # not known to be durable
+        self._cut = Cut(layout, [], [], names_changed=False, is_durable=True)  # the last one
         self._names_changed = False
         # For formats with shapes: the file that holds the last events of a stream, by bucket; see `_keep_order`.
         self._last: dict[tuple[str, str], dict[str, int]] = {}
@@ -110,7 +110,6 @@ class Writer:
                 self._finish(file)
             else:
                 file.flush()
-        self._cuts = [cut for cut in self._cuts if not cut.is_durable]
         cut = self._new_cut()
         for file in self._finished:
             self._unpublished[file.state().name] = file.state()
@@ -122,7 +121,7 @@ class Writer:
             open=_in_order(file.state() for file in self._open.values()),
             finished=_in_order(self._unpublished.values()),
         )
-        self._cuts.append(cut)
+        self._cut = cut
         self._finished, self._names_changed = [], False
         return token, cut
 
@@ -133,16 +132,13 @@ class Writer:
 
     def close(self) -> None:
         """Close every file, whatever is in it. Idempotent."""
-        for file in [
-            *self._open.values(),
-            *self._finished,
-            *(file for cut in self._cuts for file in cut.finished),
-        ]:
+        for file in [*self._open.values(), *self._finished, *self._cut.finished]:
             file.close()
         self._open.clear()
         self._last.clear()
         self._unpublished.clear()
-        self._finished, self._cuts, self._names_changed = [], [], False
+        self._cut = Cut(self._layout, [], [], names_changed=False, is_durable=True)
+        self._finished, self._names_changed = [], False
 
     def _can_resume(self, state: FileState) -> bool:
         """Not if the configuration changed (what was written goes out as it is), and not where files of different
@@ -157,17 +153,18 @@ class Writer:
             self._finish(file)
 
     def _new_cut(self) -> Cut:
-        """With what earlier cuts left undone, should their sync never have run."""
+        """With what the last one left undone, should its sync never have run: nobody syncs where nothing is new."""
+        last = None if self._cut.is_durable else self._cut
         files = [*self._open.values(), *self._finished]
-        undone = [file for cut in self._cuts for file in cut.written]
+        undone = [] if last is None else last.written
         written = list(dict.fromkeys([*undone, *(file for file in files if file.dirty)]))
         for file in files:
             file.dirty = False
         return Cut(
             layout=self._layout,
             written=[file for file in written if not file.is_closed],
-            finished=[*(file for cut in self._cuts for file in cut.finished), *self._finished],
-            names_changed=self._names_changed or any(cut.names_changed for cut in self._cuts),
+            finished=[*([] if last is None else last.finished), *self._finished],
+            names_changed=self._names_changed or (last is not None and last.names_changed),
         )
 
     def _create(self, key: tuple[str, str, str]) -> OpenFile:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
 import pytest
 
 from collector.files import token as tokens
+from collector.files.writer import Cut
 from collector.sinks.file import Config, File
 from qanat.errors import ConfigError
 from tests.integration.file_driver import Driver, bodies, columns, json_body, lines
@@ -24,6 +26,23 @@ def test_nothing_is_visible_before_the_commit_that_finishes_it(tmp_path: Path) -
     assert driver.final_files() == []
     driver.sink.publish(prepared.token)
     assert driver.stored() == {"a": [b"1"]}
+    driver.sink.close()
+
+
+def test_an_idle_sink_remembers_one_cut_however_long_it_idles(tmp_path: Path) -> None:
+    driver = Driver(tmp_path).open()
+    driver.sink.append(lines("a", [b"1"]))
+    driver.commit()
+    for _ in range(100):
+        driver.sink.prepare()  # five times a second, and nobody syncs where nothing is new
+    gc.collect()
+    assert sum(isinstance(each, Cut) for each in gc.get_objects()) <= 2
+    driver.sink.append(lines("a", [b"2"]))
+    driver.sink.prepare()
+    driver.commit()
+    driver.clock.advance(3600)
+    driver.commit()
+    assert driver.stored() == {"a": [b"1", b"2"]}
     driver.sink.close()
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import structlog
@@ -49,10 +49,13 @@ from qanat.limits import Oversize
 _log = structlog.get_logger()
 
 
-class TailConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `tail(...)` accepts."""
+# What rotation makes of logs, which nobody wants as lines.
+PACKED = ("*.gz", "*.bz2", "*.xz", "*.zst", "*.lz4", "*.Z")
 
-    paths: list[str]  # paths and globs: `*`, `?`, `[...]`, `**` for any directories
+
+class TailOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every source accepts that follows files."""
+
     start: Literal["beginning", "end"] = (
         "beginning"  # of files that exist when the agent starts for the first time
     )
@@ -64,28 +67,33 @@ class TailConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     watch: Literal["auto", "inotify", "poll"] = "auto"
     poll_interval: Seconds = 1.0  # how often files are looked at without inotify
     rescan: Seconds = 10.0  # how often everything is looked at with inotify, which doesn't see remote changes
-    exclude: list[str] = msgspec.field(
-        default_factory=lambda: ["*.gz", "*.bz2", "*.xz", "*.zst", "*.lz4", "*.Z"]
-    )
+    exclude: list[str] = msgspec.field(default_factory=lambda: list(PACKED))
     open_files: int = 512  # kept open; half of the usual limit of 1024 a process
     dead_letter_quota: Bytes = limits.GIB
     multiline: Multiline | None = None  # which lines are one event: multiline(start="^\\d{4}-", timeout=5s)
     format: Format = "lines"  # cri, docker: as containers' runtimes write them; parts of a line are joined
 
 
-def _faults(config: TailConfig) -> list[str]:
-    """Everything wrong with a configuration."""
+class TailConfig(TailOptions, frozen=True, forbid_unknown_fields=True):
+    """What `tail(...)` accepts."""
+
+    paths: list[
+        str | bool
+    ]  # paths and globs: `*`, `?`, `[...]`, `**` for any directories; true: startFromEnd
+    start_from_end: bool = msgspec.field(
+        default=False, name="startFromEnd"
+    )  # Flume OG's word for start="end"
+
+
+def faults_of(what: str, config: TailOptions) -> list[str]:
+    """Everything wrong with the options of the source that is called `what`."""
     faults = []
-    if not config.paths or not all(config.paths):
-        faults.append(
-            'tail() needs at least one path or glob, and none of them empty: tail("/var/log/syslog").'
-        )
     if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
-        faults.append(f"tail(event_bytes={config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}.")
+        faults.append(f"{what}(event_bytes={config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}.")
     if config.open_files < 1:
-        faults.append(f"tail(open_files={config.open_files}) must be at least 1.")
+        faults.append(f"{what}(open_files={config.open_files}) must be at least 1.")
     if min(config.poll_interval, config.rescan) <= 0:
-        faults.append("tail(poll_interval=..., rescan=...) must be more than 0.")
+        faults.append(f"{what}(poll_interval=..., rescan=...) must be more than 0.")
     return faults
 
 
@@ -95,16 +103,18 @@ class Tail(Source):
     name: ClassVar[str] = "tail"
     Config: ClassVar[type[msgspec.Struct]] = TailConfig
 
-    def __init__(self, config: TailConfig, context: Context) -> None:
+    def __init__(self, config: Any, context: Context) -> None:
         super().__init__(config, context)
-        self._config = config
+        self._config: TailOptions = config
         self._clock = context.clock
         self._situation = situation = Situation(context.clock)
         listings, tombs = Listings(), Tombs()
         self._handles = handles = Handles(config.open_files, listings)
         self._registry = registry = Registry(handles)
-        discovery = Discovery(config.paths, config.exclude)
-        self._newcomers = newcomers = Newcomers(context, registry, handles, listings, situation)
+        discovery = self.discovery()
+        self._newcomers = newcomers = Newcomers(
+            context, registry, handles, listings, situation, self.attributes
+        )
         copies = Copies(registry, handles, listings, situation, tombs)
         self._endings = endings = Endings(context, registry, handles, situation, copies, tombs)
         missed = Missed(
@@ -121,7 +131,7 @@ class Tail(Source):
             context.clock,
         )  # fmt: skip
         self._first_look = FirstLook(
-            discovery, situation, newcomers, self._recovery, context.clock, from_end=config.start == "end"
+            discovery, situation, newcomers, self._recovery, context.clock, from_end=self.is_from_end()
         )
         self._follower = Follower(
             discovery, registry, situation, self._tracker, late, context.clock,
@@ -133,7 +143,37 @@ class Tail(Source):
         self._watch: Watch | None = None
         self._identified = False
 
-    def _make_reader(self, config: TailConfig, dead: DeadLetters) -> Reader:
+    # -- what differs between the sources that follow files -----------------------------------------------------------
+
+    def discovery(self) -> Discovery:
+        """Which files."""
+        config = self._config
+        assert isinstance(config, TailConfig)
+        return Discovery([path for path in config.paths if isinstance(path, str)], config.exclude)
+
+    def attributes(self, path: str) -> Mapping[str, str]:
+        """What the events of a file have beside its name."""
+        return {}
+
+    def is_from_end(self) -> bool:
+        """Whether files that exist at the first start are read from their ends."""
+        config = self._config
+        assert isinstance(config, TailConfig)
+        return config.start == "end" or config.start_from_end or True in config.paths
+
+    def faults(self) -> list[str]:
+        """Everything wrong with the configuration."""
+        config = self._config
+        assert isinstance(config, TailConfig)
+        faults = faults_of(self.name, config)
+        paths = [path for path in config.paths if isinstance(path, str)]
+        if not paths or not all(paths) or any(isinstance(path, bool) for path in config.paths[:-1]):
+            faults.append(
+                'tail() needs at least one path or glob, and none of them empty: tail("/var/log/syslog").'
+            )
+        return faults
+
+    def _make_reader(self, config: TailOptions, dead: DeadLetters) -> Reader:
         policy, event_bytes = Oversize(config.oversize), config.event_bytes
         joiner = joiner_for(config.multiline, config.format, self.context.count)
         if joiner is None:
@@ -150,7 +190,7 @@ class Tail(Source):
 
     def open(self) -> None:
         """Load state and look at the files. Raises ConfigError."""
-        faults = _faults(self._config)
+        faults = self.faults()
         if faults:
             raise ConfigError(*faults)
         self._watch = Watch(self._config.watch)

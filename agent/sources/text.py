@@ -1,33 +1,64 @@
-"""`text("/var/log/old.log")`: a file from its beginning, as of Flume OG.
+"""`text("/data/import.log")`: a file, read once from its beginning to its end, as of Flume OG; then the source is done.
 
-Guarantee: as of [tail](tail.md): every line is stored exactly once at level E2E, also when the agent is killed. Unlike Flume OG's
-it goes on with what is appended later; a file that never changes is read once.
+Guarantee: at level E2E every line is stored exactly once, and in order, whenever agents and collectors are killed. The file stays
+as it is. Unlike Flume OG's it does not begin again when the node is started again: its state says that the file was read. What is
+appended later is not read; follow files that grow with [tail](tail.md).
 
-    once : text("/data/import.log") | agentE2EChain("c1", "c2") ;
+    once : text("/data/import.log.gz") | agentE2EChain("c1", "c2") ;
 """
 
 from __future__ import annotations
 
-import glob
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 
-from agent.sources.tail import Tail, TailConfig
+from agent.joining.config import Format, Multiline
+from agent.spooling.completion import Leaving
+from agent.spooling.listing import Paths
+from agent.spooling.reading import Reading
+from agent.spooling.source import Deserializers, SpoolSource, attributes_of
+from agent.spooling.spool import Spool
+from qanat import limits
 from qanat.component import Context
+from qanat.config import Bytes, Seconds
+from qanat.errors import ConfigError
 
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `text(...)` accepts."""
 
-    path: str  # the file
+    path: str  # the file; waited for if it is not there
+    stable: Seconds = 0.0  # it is read when it was not changed for so long
+    decompress: bool = True  # .gz, .bz2 and .zst
+    oversize: Literal["split", "truncate", "dead-letter"] = (
+        "split"  # what happens to a line above event_bytes
+    )
+    event_bytes: Bytes = limits.EVENT_BYTES_MAX
+    dead_letter_quota: Bytes = limits.GIB
+    multiline: Multiline | None = None  # which lines are one event: multiline(start="^\\d{4}-")
+    format: Format = "lines"  # cri, docker: as containers' runtimes write them; parts of a line are joined
 
 
-class Text(Tail):
-    """One file."""
+class Text(SpoolSource):
+    """One file, one stream; a position is a byte offset (decompressed)."""
 
     name: ClassVar[str] = "text"
     Config: ClassVar[type[msgspec.Struct]] = TextConfig
 
     def __init__(self, config: TextConfig, context: Context) -> None:
-        super().__init__(TailConfig(paths=[glob.escape(config.path)], exclude=[]), context)
+        super().__init__(config, context)
+        if not config.path:
+            raise ConfigError('text() needs a file: text("/data/import.log").')
+        deserializers = Deserializers("text", "line", config, context)
+        self._spool = Spool(
+            context,
+            Paths([config.path]),
+            Leaving(),
+            Reading(deserializers.make, decompress=config.decompress, may_grow=True),
+            lambda path: attributes_of(context, path),
+            order="oldest",
+            stable_s=config.stable,
+            poll_interval_s=0.5,
+            remembers=True,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -25,6 +26,10 @@ class DeadLetters:
 
     def keep(self, fd: int, stream: str, start: int, end: int) -> None:
         """Copy the bytes `[start, end)` of `fd`; when that is impossible, say so and count it. *Blocking*."""
+        self.keep_blocks(stream, start, end, _blocks(fd, start, end))
+
+    def keep_blocks(self, stream: str, start: int, end: int, blocks: Iterator[bytes]) -> None:
+        """As `keep`, of bytes that come in blocks."""
         path = self._directory / f"{stream}-{start}.raw"
         if path.exists():
             return
@@ -34,22 +39,17 @@ class DeadLetters:
             if used + end - start > self._quota_bytes:
                 self._dropped(path, end - start, f"quota of {self._quota_bytes} bytes, {used} used")
                 return
-            self._copy(fd, path, start, end)
+            self._copy(path, blocks)
         except OSError as error:
             self._dropped(path, end - start, str(error))
             return
         self._count("events_dead_lettered", 1)
         _log.warning("event_dead_lettered", path=str(path), size_bytes=end - start)
 
-    def _copy(self, fd: int, path: Path, start: int, end: int) -> None:
+    def _copy(self, path: Path, blocks: Iterator[bytes]) -> None:
         temporary = path.with_suffix(".new")
         with temporary.open("wb") as file:
-            while start < end:
-                block = os.pread(fd, min(_BLOCK_BYTES, end - start), start)
-                if not block:
-                    raise OSError(f"the file ended at {start}, before {end}")
-                file.write(block)
-                start += len(block)
+            file.writelines(blocks)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -58,3 +58,12 @@ class DeadLetters:
     def _dropped(self, path: Path, size_bytes: int, why: str) -> None:
         self._count("dead_letters_dropped", 1)
         _log.error("dead_letter_dropped", path=str(path), size_bytes=size_bytes, why=why)
+
+
+def _blocks(fd: int, start: int, end: int) -> Iterator[bytes]:
+    while start < end:
+        block = os.pread(fd, min(_BLOCK_BYTES, end - start), start)
+        if not block:
+            raise OSError(f"the file ended at {start}, before {end}")
+        yield block
+        start += len(block)

@@ -35,12 +35,12 @@ def _name_regex(segment: str) -> str:
 
 
 class Pattern:
-    """One path or glob, absolute."""
+    """One path or glob, absolute. `literal`: a path, whatever is in it."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, literal: bool = False) -> None:
         self.text = os.path.abspath(text)
         self._segments = self.text.strip("/").split("/")
-        self.magic = _MAGIC.search(self.text) is not None
+        self.magic = not literal and _MAGIC.search(self.text) is not None
         self._names = [re.compile(_name_regex(segment), re.DOTALL) for segment in self._segments]
         parts = [
             r"(?:[^/.][^/]*/)*" if segment == "**" else _name_regex(segment) + "/"
@@ -59,11 +59,14 @@ class Pattern:
         """Add the files that exist now, and the directories in which more may appear."""
         self._walk("/", 0, found)
 
+    def _is_glob(self, segment: str) -> bool:
+        return self.magic and _MAGIC.search(segment) is not None
+
     def _walk(self, directory: str, depth: int, found: Found) -> None:
         segment, last = self._segments[depth], depth == len(self._segments) - 1
-        if segment == "**":
+        if segment == "**" and self.magic:
             self._descend(directory, depth, found)
-        elif not _MAGIC.search(segment):
+        elif not self._is_glob(segment):
             self._literal(directory, segment, depth, found)
         else:
             name = self._names[depth]
@@ -114,11 +117,51 @@ class Found:
             return []
 
 
-class Discovery:
-    """The paths and globs of one source, less what is excluded (globs on base names)."""
+class Tree:
+    """The files of a directory, and of those below it down to `depth`, whose names match an expression as a whole."""
 
-    def __init__(self, paths: Sequence[str], exclude: Iterable[str]) -> None:
-        self._patterns = [Pattern(path) for path in paths]
+    magic = True
+
+    def __init__(self, directory: str, name: re.Pattern[str], depth: int) -> None:
+        self.text = os.path.abspath(directory)
+        self._name = name
+        self._depth = depth
+
+    def matches(self, path: str) -> bool:
+        """Whether `path` (absolute) is meant."""
+        directory, base = os.path.split(path)
+        if self._name.fullmatch(base) is None:
+            return False
+        if directory == self.text:
+            return True
+        below = os.path.relpath(directory, self.text).split("/")
+        return below[0] != ".." and len(below) <= self._depth
+
+    def walk(self, found: Found) -> None:
+        """Add the files that exist now, and the directories in which more may appear."""
+        self._walk(self.text, self._depth, found)
+
+    def _walk(self, directory: str, depth: int, found: Found) -> None:
+        for entry in found.entries(directory):
+            if entry.is_dir(follow_symlinks=False):
+                if depth > 0:
+                    self._walk(entry.path, depth - 1, found)
+            elif self._name.fullmatch(entry.name) is not None:
+                found.files.setdefault(entry.path)
+
+
+class Discovery:
+    """The paths and globs of one source, and trees, less what is excluded (globs on base names)."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        exclude: Iterable[str],
+        trees: Sequence[Tree] = (),
+        *,
+        literal: bool = False,
+    ) -> None:
+        self._patterns: list[Pattern | Tree] = [*(Pattern(path, literal=literal) for path in paths), *trees]
         # One expression for all; of no name, it matches none.
         self._exclude = re.compile("|".join(f"(?:{_name_regex(name)})" for name in exclude), re.DOTALL)
         self._literals = {pattern.text for pattern in self._patterns if not pattern.magic}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -22,7 +23,7 @@ _LOGGED_MAX = 100
 
 
 class Newcomers:
-    """Makes streams of files. `nonce_max`: the largest nonce that was ever seen."""
+    """Makes streams of files. `nonce_max`: the largest nonce that was ever seen. `more`: attributes by path."""
 
     def __init__(
         self,
@@ -31,12 +32,14 @@ class Newcomers:
         handles: Handles,
         listings: Listings,
         situation: Situation,
+        more: Callable[[str], Mapping[str, str]] = lambda path: {},
     ) -> None:
         self._context = context
         self._registry = registry
         self._handles = handles
         self._listings = listings
         self._situation = situation
+        self._more = more
         self.nonce_max = 0
         self._found = 0  # since `sum_up`
         self._log = _log
@@ -123,4 +126,5 @@ class Newcomers:
     def attributes(self, home: str) -> dict[str, str]:
         """What holds for all events of a file; Flume OG called the base name `tailSrcFile`."""
         path = names.display(home)
-        return {"host": self._context.host, "file": path, "tailSrcFile": os.path.basename(path)}
+        named = {"host": self._context.host, "file": path, "tailSrcFile": os.path.basename(path)}
+        return {**named, **self._more(home)}

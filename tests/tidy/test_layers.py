@@ -19,10 +19,11 @@ CONFINED = {
     "prompt_toolkit": ("qanat/cli/shell/",),
     "lark": ("qanat/flow/",),
     "sqlalchemy": ("qanat/channels/sql_database.py",),
-    "fastavro": ("collector/", "qanat/ledger/"),
+    "fastavro": ("agent/spooling/", "collector/", "qanat/ledger/"),
     "pyarrow": (
         "agent/joining/",
         "agent/spooling/",
+        "agent/syslog/",
         "qanat/columns.py",
         "qanat/ledger/",
         "qanat/decorators/",

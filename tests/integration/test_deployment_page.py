@@ -125,8 +125,13 @@ def test_every_block_of_the_page_works_and_every_line_arrives_once(network, tmp_
     }
     for names, script in blocks():
         time.sleep(PERSON_S)
-        typed = [(name, _type(network.hosts[name], script, environment, tmp_path)) for name in names]
-        for name, (code, said) in [(name, _done(each)) for name, each in typed]:
+        with contextlib.ExitStack() as ending:
+            typed = {
+                name: ending.enter_context(_typed(network.hosts[name], script, environment, tmp_path))
+                for name in names
+            }
+            answers = {name: _done(each) for name, each in typed.items()}
+        for name, (code, said) in answers.items():
             print(f"--- {name}\n{script}{said}")
             assert code == 0, f"on {name}:\n{script}\n{said}\n{_logs(tmp_path / 'run')}"
     from qanat.testing.cluster import ledger
@@ -137,21 +142,22 @@ def test_every_block_of_the_page_works_and_every_line_arrives_once(network, tmp_
     assert counted == (40_000, 2, 0, 0, 0), report
 
 
-def _type(
+@contextlib.contextmanager
+def _typed(
     host: namespaces.Host, script: str, environment: dict[str, str], directory: Path
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         [*host.prefix, "bash", "-euo", "pipefail", "-c", script],
         cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _done(process: subprocess.Popen[str]) -> tuple[int, str]:
-    try:
-        out, _ = process.communicate(timeout=BLOCK_S_MAX)
-    finally:
-        process.kill()
-        process.wait()
+    out, _ = process.communicate(timeout=BLOCK_S_MAX)
     return process.returncode, out
 
 

@@ -110,6 +110,12 @@ def numbered(batch: Batch, stream: str, start: int) -> Batch:
     return replace(batch, stream=stream, start=start, end=end, payload=payload)
 
 
+def of_bodies(bodies: Sequence[bytes]) -> pa.RecordBatch:
+    """A row for each, without positions."""
+    field = REQUIRED.field(BODY)
+    return pa.RecordBatch.from_arrays([pa.array(bodies, field.type)], schema=pa.schema([field]))
+
+
 def stacked(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """The rows of all, one after the other; a column that some lack is null there."""
     return parts[0] if len(parts) == 1 else _concat_columns(parts)

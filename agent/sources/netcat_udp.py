@@ -66,14 +66,9 @@ class NetcatUdp(LiveSource):
         lines = b"\n".join([*bodies, b""])
         if lines.count(b"\n") == len(bodies):
             return [Events(lines, len(bodies), attributes)]
-        import pyarrow as pa
+        from qanat.columns import of_bodies
 
-        from qanat.columns import BODY
-
-        rows = pa.record_batch(
-            [pa.array(bodies, pa.binary())], schema=pa.schema([pa.field(BODY, pa.binary(), False)])
-        )
-        return [Events(rows, len(bodies), attributes)]
+        return [Events(of_bodies(bodies), len(bodies), attributes)]
 
 
 def _bodies(received: Received) -> list[bytes]:

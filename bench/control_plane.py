@@ -7,7 +7,8 @@ Nodes share connections, `--per-connection` each, since a connection costs a cli
 are registered; the configuration has automatic chains, so that every node is told something of its own. Times are what an
 administrator sees: from the command until all masters say that all nodes run it.
 
-`store_writes_steady`: transactions of the ensemble while nothing changes.
+`store_writes_steady`: transactions of the ensemble while nothing changes. `*_cpu_s_masters`, `*_cpu_s_nodes`: seconds of CPU of
+all masters, and of all simulated nodes, meanwhile; where others use the cores too, these say more than the times do.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import re
 import resource
 import socket
@@ -24,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,9 @@ WORKERS = 2
 COLLECTORS = 10
 CONNECT_S_MAX = 300.0
 LOOK_S = 0.1
+
+# What a change leaves to be done (the last reports, what is known of nodes) is no part of the steady state.
+SETTLE_S = 5.0
 
 
 def flow(path: str) -> str:
@@ -70,21 +76,49 @@ async def simulate(first: int, count: int, per_connection: int, masters: Sequenc
     await asyncio.Event().wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The processes of a run, and an administrator for each master."""
+
+    masters: list[Daemon]
+    workers: list[int]
+    admins: list[AdminClient]
+
+    def cpu_s(self) -> dict[str, float]:
+        """That living masters, and simulated nodes, have used so far."""
+        living = [each for each in self.masters if each.is_running]
+        return {
+            "masters": sum(each.cpu_s for each in living),
+            "nodes": sum(cpu_s(each) for each in self.workers),
+        }
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def used(before: dict[str, float], after: dict[str, float], what: str) -> dict[str, float]:
+    """The difference, named for `what` it was used for."""
+    return {f"{what}_cpu_s_{who}": round(after[who] - before[who], 2) for who in before}
+
+
 @contextlib.contextmanager
-def worker(options: argparse.Namespace, nodes: str) -> Iterator[None]:
-    """A process with simulated nodes."""
+def worker(options: argparse.Namespace, nodes: str) -> Iterator[int]:
+    """A process with simulated nodes; yields its id."""
     command = [sys.executable, __file__, "--per-connection", str(options.per_connection), "--simulate", nodes]
     process = subprocess.Popen(command)
     try:
-        yield
+        yield process.pid
     finally:
         process.kill()
         process.wait()
 
 
 @contextlib.asynccontextmanager
-async def cluster(options: argparse.Namespace, directory: Path, url: str) -> AsyncIterator[Any]:
-    """Masters, collectors and nodes; yields the masters and an administrator for each."""
+async def cluster(options: argparse.Namespace, directory: Path, url: str) -> AsyncIterator[Cluster]:
+    """Masters, collectors and nodes."""
     daemons: list[Daemon] = []
     addresses = [f"{LOOPBACK}:{free_port()}" for _ in range(options.masters)]
     async with contextlib.AsyncExitStack() as stack:
@@ -102,9 +136,11 @@ async def cluster(options: argparse.Namespace, directory: Path, url: str) -> Asy
         for admin in admins:
             await until(admin, lambda rows: len(rows) == options.masters)
         share = options.nodes // WORKERS
-        for number in range(WORKERS):
+        workers = [
             stack.enter_context(worker(options, f"{number * share}:{share}:{','.join(addresses)}"))
-        yield daemons, admins
+            for number in range(WORKERS)
+        ]
+        yield Cluster(daemons, workers, admins)
 
 
 async def until(admin: AdminClient, condition: Any, seconds_max: float = CONNECT_S_MAX) -> None:
@@ -145,28 +181,58 @@ def transactions(ensemble: Ensemble) -> int:
 async def measure(options: argparse.Namespace, directory: Path, ensemble: Ensemble) -> dict[str, Any]:
     """The whole run."""
     result: dict[str, Any] = {"nodes": options.nodes, "masters": options.masters}
-    async with cluster(options, directory, ensemble.url("/bench")) as (daemons, admins):
+    async with cluster(options, directory, ensemble.url("/bench")) as run:
         began = time.perf_counter()
-        await until(admins[0], lambda rows: attached(rows) == options.nodes)
+        await until(run.admins[0], lambda rows: attached(rows) == options.nodes)
         result["connect_all_s"] = round(time.perf_counter() - began, 2)
-        applied = [await apply_all(admins[0], f"/var/log/{turn}") for turn in range(options.applies)]
-        result["apply_all_s"] = round(sorted(applied)[len(applied) // 2], 2)
-        result["apply_all_s_each"] = [round(each, 2) for each in applied]
-        cpu, writes, began = [each.cpu_s for each in daemons], transactions(ensemble), time.perf_counter()
-        await asyncio.sleep(options.steady_s)
-        seconds = time.perf_counter() - began
-        result["master_cpu_steady"] = [
-            round((daemon.cpu_s - before) / seconds, 3) for daemon, before in zip(daemons, cpu, strict=True)
-        ]
-        result["store_writes_steady"] = transactions(ensemble) - writes
-        result["master_rss_mb"] = round(max(daemon.rss_peak_mb for daemon in daemons))
-        rows = (await admins[1]("masters"))["masters"]
-        result["attached"] = [row.get("attached", 0) for row in rows]
-        daemons[0].kill()
-        began = time.perf_counter()
-        await until(admins[1], lambda rows: attached(rows) == options.nodes)
-        result["takeover_s"] = round(time.perf_counter() - began, 2)
+        result |= await measure_applies(options, run)
+        result |= await measure_steady(options, run, ensemble)
+        result |= await measure_takeover(options, run)
     return result
+
+
+async def measure_applies(options: argparse.Namespace, run: Cluster) -> dict[str, Any]:
+    """Changes of all nodes, one after the other. CPU time is the median, too: the first change costs imports besides."""
+    seconds, cpu = [], []
+    for turn in range(options.applies):
+        before = run.cpu_s()
+        seconds.append(await apply_all(run.admins[0], f"/var/log/{turn}"))
+        cpu.append(used(before, run.cpu_s(), "apply"))
+    middle = len(seconds) // 2
+    return {
+        "apply_all_s": round(sorted(seconds)[middle], 2),
+        "apply_all_s_each": [round(each, 2) for each in seconds],
+        **{name: sorted(each[name] for each in cpu)[middle] for name in cpu[0]},
+    }
+
+
+async def measure_steady(options: argparse.Namespace, run: Cluster, ensemble: Ensemble) -> dict[str, Any]:
+    """What it costs while nothing changes."""
+    await asyncio.sleep(SETTLE_S)
+    cpu, writes, began = [each.cpu_s for each in run.masters], transactions(ensemble), time.perf_counter()
+    await asyncio.sleep(options.steady_s)
+    seconds = time.perf_counter() - began
+    rows = (await run.admins[1]("masters"))["masters"]
+    return {
+        "master_cpu_steady": [
+            round((daemon.cpu_s - before) / seconds, 3)
+            for daemon, before in zip(run.masters, cpu, strict=True)
+        ],
+        "store_writes_steady": transactions(ensemble) - writes,
+        "master_rss_mb": round(max(daemon.rss_peak_mb for daemon in run.masters)),
+        "attached": [row.get("attached", 0) for row in rows],
+    }
+
+
+async def measure_takeover(options: argparse.Namespace, run: Cluster) -> dict[str, Any]:
+    """Kill the first master."""
+    run.masters[0].kill()
+    before, began = run.cpu_s(), time.perf_counter()
+    await until(run.admins[1], lambda rows: attached(rows) == options.nodes)
+    return {
+        "takeover_s": round(time.perf_counter() - began, 2),
+        **used(before, run.cpu_s(), "takeover"),
+    }
 
 
 def main() -> None:

@@ -14,12 +14,17 @@ from qanat.errors import PermanentError
 # Read at a time from the file by a decompressor, and skipped at a time on the way to a position.
 _BLOCK_BYTES = 1 << 20
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_COMPRESSIONS = {
+    ".gz": ("gzip", b"\x1f\x8b"),
+    ".bz2": ("bz2", b"BZh"),
+    ".zst": ("zstd", b"\x28\xb5\x2f\xfd"),
+}
 
 
-def compression_of(path: str) -> str | None:
-    """By the extension; None when it is not compressed."""
-    return COMPRESSIONS.get(os.path.splitext(path)[1])
+def compression_of(path: str, head: bytes) -> str | None:
+    """By its name and first bytes; None when it is not compressed, or only called so."""
+    name, magic = _COMPRESSIONS.get(os.path.splitext(path)[1], (None, b""))
+    return name if head.startswith(magic) else None
 
 
 class Content:

@@ -20,7 +20,7 @@ class ChangedError(Exception):
 
 
 class Reading:
-    """`decompress`: by the extension of a file's name. `may_grow`: what comes is not read, and no error."""
+    """`decompress`: what its name and its first bytes say is compressed. `may_grow`: what comes is not read, and no error."""
 
     def __init__(self, make: Make, *, decompress: bool, may_grow: bool = False) -> None:
         self._make = make
@@ -72,7 +72,7 @@ class Reading:
             raise ChangedError("it is not there any more")
         self._fd = opened[0]
         self._file = file
-        compression = compression_of(file.path) if self._decompress else None
+        compression = compression_of(file.path, os.pread(self._fd, 8, 0)) if self._decompress else None
         self._check(file)
         self._deserializer = self._make(Content(self._fd, compression, file.version.size), file)
 

@@ -18,25 +18,22 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from agent.spooling import state as state_file
 from agent.spooling.completion import Completion
-from agent.spooling.file import FileId, SpoolFile, Version
+from agent.spooling.file import SpoolFile, Version
 from agent.spooling.listing import Candidate, Directory, Paths, Stability, ordered, version_at
 from agent.spooling.reading import ChangedError, Reading
+from agent.spooling.registry import SET_ASIDE, Registry
 from agent.tailing import names
 from agent.tailing.watch import Watch
 from qanat.batch import Batch, Payload, PayloadForm
 from qanat.component import Context, StreamEvent, StreamFinished, StreamFound
-from qanat.errors import ConfigError, CorruptError, PermanentError, RetryableError
+from qanat.errors import ConfigError, PermanentError, RetryableError
 
 _log = structlog.get_logger()
 
 # Reported and not yet done with: enough that small files are not waited for one by one, and few enough that neither the state
 # nor what collectors are told grows with a full directory.
 AHEAD_FILES_MAX = 256
-
-# Those that a source which leaves files as they are remembers to have read.
-READ_FILES_MAX = 4096
 
 # Between attempts to save that a file was found.
 _SAVE_RETRY_S = 1.0
@@ -45,7 +42,7 @@ _SAVE_RETRY_S = 1.0
 _SCAN_SHARE_MAX = 0.1
 
 # Counted.
-SET_ASIDE, LOST, STATE_LOST = "files_set_aside", "files_lost", "state_lost"
+LOST = "files_lost"
 
 
 class Spool:
@@ -70,22 +67,13 @@ class Spool:
         self._listing = listing
         self._completion = completion
         self._reading = reading
-        self._attributes = attributes
         self._order = order
         self._poll_interval_s = poll_interval_s
-        self._remembers = remembers
+        self.files = Registry(context, completion, attributes, remembers=remembers)
         self._stability = Stability(context.clock, stable_s)
-        self._files: dict[str, SpoolFile] = {}  # by id, in the order of reading
-        self._by_path: dict[str, SpoolFile] = {}
-        self._done: list[SpoolFile] = []  # not completed yet
-        self._read: dict[str, None] = {}  # paths that are done with, if they are remembered
-        self._known: dict[Version, tuple[FileId, int]] = {}  # downstream, when the state was lost
         self._refused: set[tuple[str, Version]] = set()  # set aside, or tried to
-        self._complained: set[str] = set()
         self._news: list[StreamEvent] = []
-        self._nonce_max = 0
         self._is_identified = False
-        self._changed = self._appeared = False
         self._scan_at_s = self._retry_at_s = 0.0
         self._watch: Watch | None = None
 
@@ -94,39 +82,24 @@ class Spool:
     def open(self) -> None:
         """Raises ConfigError."""
         self._watch = Watch("auto")
-        try:
-            state = state_file.load(self._context.state_dir)
-        except CorruptError as error:
-            self._context.count(STATE_LOST, 1)
-            _log.warning(
-                "spool_state_corrupt", error=str(error), consequence="files are recognised by the collector"
-            )
-            state = None
-        if state is not None:
-            self._restore(state)
+        if self.files.restore():
+            self._news += [StreamFound(file.id, file.acked) for file in self.files if not file.done]
             self._is_identified = True
 
     def recover(self, known: Mapping[str, int]) -> None:
         """See Source."""
         if self._is_identified:
             return
-        for text, position in known.items():
-            identity = FileId.parse(text)
-            if identity is not None:
-                self._nonce_max = max(self._nonce_max, identity.nonce)
-                before = self._known.get(identity.version)
-                if before is None or before[0].nonce < identity.nonce:
-                    self._known[identity.version] = (identity, position)
+        self.files.know(known)
         self._is_identified = True
-        self._changed = True
         self.wake()
 
     def close(self) -> None:
         """See Source."""
         self._reading.close()
         if self._watch is not None:
-            if self._changed and self._is_identified:
-                self._try_save()
+            if self.files.changed and self._is_identified:
+                self.files.try_save()
             self._watch.close()
             self._watch = None
 
@@ -158,16 +131,16 @@ class Spool:
 
     def _take_news(self) -> list[StreamEvent]:
         """New streams are durable before they are told, so that a crash can't give a file another id."""
-        if self._appeared and not self._try_save():
+        if self.files.appeared and not self.files.try_save():
             assert self._watch is not None
             self._watch.wait(_SAVE_RETRY_S)
             return []
         news, self._news = self._news, []
         for event in news:
-            file = self._files.get(event.stream)
+            file = self.files.get(event.stream)
             if file is not None and isinstance(event, StreamFinished):
                 file.told = True
-                self._settle(file)
+                self.files.settle(file)
         return news
 
     def _scan(self) -> None:
@@ -176,16 +149,16 @@ class Spool:
         try:
             candidates = list(self._listing.scan())
         except OSError as error:
-            self._complain(self._listing.directories[0], error)
+            self.files.complain(self._listing.directories[0], error)
             candidates = []
         else:
             self._look_after(candidates)
             self._find(candidates)
         if self._watch is not None:
             self._watch.keep(self._listing.directories)
-        for file in self._files.values():
+        for file in self.files:
             file.stalled = False
-        if self._done:
+        if self.files.has_done:
             self._try_save_and_complete()
         took_s = time.perf_counter() - began_s
         now_s = self._clock.monotonic_s()
@@ -195,13 +168,13 @@ class Spool:
 
     def _look_after(self, candidates: Sequence[Candidate]) -> None:
         there = {candidate.path: candidate.version for candidate in candidates}
-        for file in list(self._files.values()):
+        for file in list(self.files):
             if file.gone or file.done:
                 continue
             try:
                 now = there.get(file.path) or version_at(file.path)
             except OSError as error:
-                self._complain(file.path, error)
+                self.files.complain(file.path, error)
                 continue
             if now is None:
                 self._lose(
@@ -211,21 +184,17 @@ class Spool:
                 self._lose(file, _changed(file.version, now), fault=True)
 
     def _find(self, candidates: Sequence[Candidate]) -> None:
-        new = [each for each in candidates if each.path not in self._by_path and self._is_new(each)]
+        new = [each for each in candidates if self._is_new(each)]
         stable = ordered(self._stability.stable(new), self._order)
-        if self._known:  # in the order in which an earlier process found them
-            stable.sort(
-                key=lambda each: (
-                    self._known[each.version][0].nonce if each.version in self._known else 1 << 64
-                )
-            )
+        # Those of an earlier process first, in the order in which that one found them.
+        stable.sort(key=lambda each: self.files.rank(each.version))
         for candidate in stable:
-            if len(self._files) >= AHEAD_FILES_MAX:
+            if len(self.files) >= AHEAD_FILES_MAX:
                 break
             try:
                 is_reused = self._completion.is_reused(candidate.path)
             except OSError as error:
-                self._complain(candidate.path, error)
+                self.files.complain(candidate.path, error)
                 continue
             if is_reused:
                 self._refuse(candidate)
@@ -233,30 +202,18 @@ class Spool:
                 self._add(candidate)
 
     def _is_new(self, candidate: Candidate) -> bool:
-        if (candidate.path, candidate.version) in self._refused or candidate.path in self._read:
+        if (candidate.path, candidate.version) in self._refused or self.files.is_known(candidate.path):
             return False
         try:
             return not self._completion.is_over(candidate.path, candidate.version)
         except OSError as error:
-            self._complain(candidate.path, error)
+            self.files.complain(candidate.path, error)
             return False
 
     def _add(self, candidate: Candidate) -> None:
-        known = self._known.pop(candidate.version, None)
-        if known is None:
-            self._nonce_max = max(self._nonce_max + 1, self._clock.wall_ns())
-            identity, position = FileId(candidate.version, self._nonce_max), 0
-        else:
-            identity, position = known
-        file = SpoolFile(str(identity), candidate.path, candidate.version, self._attributes(candidate.path))
-        file.acked = position
-        self._insert(file)
-        self._appeared = self._changed = True
-        _log.info("file_found", stream=file.id, path=names.display(file.path), size_bytes=file.version.size)
-
-    def _insert(self, file: SpoolFile) -> None:
-        self._files[file.id] = self._by_path[file.path] = file
+        file = self.files.add(candidate.path, candidate.version)
         self._news.append(StreamFound(file.id, file.acked))
+        _log.info("file_found", stream=file.id, path=names.display(file.path), size_bytes=file.version.size)
 
     def _refuse(self, candidate: Candidate) -> None:
         """A name that was used before: whether it is the same data nobody can say but a person."""
@@ -273,7 +230,7 @@ class Spool:
 
     def seek(self, stream: str, position: int) -> None:
         """See Source."""
-        file = self._files.get(stream)
+        file = self.files.get(stream)
         if file is None:
             self._context.count("seeks_unknown", 1)
             _log.warning("seek_unknown_stream", stream=stream, position=position)
@@ -298,7 +255,7 @@ class Spool:
                 self._fail(file, str(error))
                 continue
             except OSError as error:
-                self._complain(file.path, error)
+                self.files.complain(file.path, error)
                 file.stalled = True
                 continue
             if piece is None:
@@ -310,7 +267,7 @@ class Spool:
 
     def _next(self) -> SpoolFile | None:
         """The file whose turn it is; None while it can't be read yet."""
-        for file in self._files.values():
+        for file in self.files:
             if file.cursor is None:
                 return None
             if not file.is_read and not file.stalled:
@@ -351,18 +308,18 @@ class Spool:
     def _fail(self, file: SpoolFile, why: str) -> None:
         """Its content can't be read on: what was read of it is stored, and people are told."""
         file.fault = f"{why}; what is before position {file.cursor} is stored"
-        self._changed = True
+        self.files.changed = True
         self._finish(file)
 
     def _lose(self, file: SpoolFile, why: str, *, fault: bool = False) -> None:
         """The content of a file is not what it was. `fault`: there is something to be set aside."""
         self._reading.forget(file)
         if not fault:
-            self._by_path.pop(file.path, None)
+            self.files.part(file)
         file.gone = True
-        self._changed = True
+        self.files.changed = True
         if file.end is not None and file.acked >= file.end:  # in storage: only its completion is missing
-            self._settle(file)
+            self.files.settle(file)
             return
         self._context.count(LOST, 1)
         _log.error(
@@ -382,26 +339,20 @@ class Spool:
     def acknowledge(self, positions: Mapping[str, int]) -> None:
         """See Source."""
         for name, position in positions.items():
-            file = self._files.get(name)
+            file = self.files.get(name)
             if file is not None:
                 if position > file.acked:
                     file.acked = position
-                    self._changed = True
-                self._settle(file)
-
-    def _settle(self, file: SpoolFile) -> None:
-        if file.told and not file.done and file.end is not None and file.acked >= file.end:
-            file.done = True
-            self._changed = True
-            self._done.append(file)
+                    self.files.changed = True
+                self.files.settle(file)
 
     def save(self) -> None:
         """See Source."""
         if not self._is_identified:
             return
         try:
-            if self._changed:
-                self._save()
+            if self.files.changed:
+                self.files.save()
         except OSError as error:
             raise RetryableError(
                 f"The state of files in {self._context.state_dir} can't be saved: {error}. Free space there."
@@ -409,96 +360,18 @@ class Spool:
         self._complete()
 
     def _try_save_and_complete(self) -> None:
-        if not self._changed or self._try_save():
+        if not self.files.changed or self.files.try_save():
             self._complete()
 
     def _complete(self) -> None:
-        """Of files whose end is durable. What fails is tried again with the next scan."""
-        completed = []
-        for file in self._done:
-            try:
-                self._completion.finish(file)
-            except OSError as error:
-                self._complain(file.path, error)
-                continue
-            completed.append(file)
-        try:
-            self._completion.sync([file.path for file in completed])
-        except OSError as error:
-            self._complain("directories of files that are done", error)
-            return  # the files are completed, and once more after a crash
-        for file in completed:
-            self._forget(file)
-        if completed:
-            self._scan_at_s = min(
-                self._scan_at_s, self._retry_at_s
-            )  # there may be others to take their places
-
-    def _forget(self, file: SpoolFile) -> None:
-        self._done.remove(file)
-        if file.fault:
-            self._context.count(SET_ASIDE, 1)
-        del self._files[file.id]
-        if self._by_path.get(file.path) is file:
-            del self._by_path[file.path]
-        if self._remembers:
-            self._read.pop(file.path, None)
-            self._read[file.path] = None
-            while len(self._read) > READ_FILES_MAX:
-                del self._read[next(iter(self._read))]
-        self._changed = True
-
-    # -- state --------------------------------------------------------------------------------------------------------
-
-    def _restore(self, state: state_file.State) -> None:
-        self._read = dict.fromkeys(map(names.decode, state.read))
-        for saved in state.files:
-            identity = FileId.parse(saved.id)
-            if identity is None:
-                continue
-            self._nonce_max = max(self._nonce_max, identity.nonce)
-            path = names.decode(saved.path)
-            file = SpoolFile(saved.id, path, identity.version, self._attributes(path), saved.acked)
-            if saved.done:
-                file.done, file.fault = True, saved.fault
-                self._files[file.id] = self._by_path[path] = file
-                file.cursor = file.end = saved.acked
-                self._done.append(file)
-                continue
-            self._insert(file)  # a fault will be found again
-
-    def _try_save(self) -> bool:
-        try:
-            self._save()
-        except OSError as error:
-            _log.error(
-                "spool_state_not_saved",
-                directory=str(self._context.state_dir),
-                error=str(error),
-                consequence="new files are not read before it can be",
-            )
-            return False
-        return True
-
-    def _save(self) -> None:
-        files = [
-            state_file.FileState(file.id, names.encode(file.path), file.acked, file.done, file.fault)
-            for file in self._files.values()
-        ]
-        state_file.save(self._context.state_dir, state_file.State(files, list(map(names.encode, self._read))))
-        self._changed = self._appeared = False
+        if self.files.complete():  # there may be others to take their places
+            self._scan_at_s = min(self._scan_at_s, self._retry_at_s)
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     def lag_bytes(self) -> int:
         """See Source."""
-        return sum(file.unread_bytes for file in self._files.values() if not file.gone)
-
-    def _complain(self, path: str, error: object) -> None:
-        """Warn once of a path; it is tried again."""
-        if path not in self._complained:
-            self._complained.add(path)
-            _log.warning("spool_path_skipped", path=names.display(path), why=str(error))
+        return sum(file.unread_bytes for file in self.files if not file.gone)
 
 
 def _changed(was: Version, now: Version) -> str:

@@ -130,7 +130,7 @@ class SpoolDriver:
 
     def rewind(self) -> None:
         for stream in self.next:
-            if stream in self.source._spool._files:
+            if stream in {file.id for file in self.source._spool.files}:
                 self.next[stream] = self.committed.get(stream, 0)
                 self.source.seek(stream, self.next[stream])
 

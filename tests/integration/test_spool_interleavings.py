@@ -156,9 +156,9 @@ def test_state_that_can_not_be_saved_keeps_files_where_they_are(tmp_path):
     driver = SpoolDriver(tmp_path)
     driver.start()
     driver.drop("a.log", b"1\n")
-    with mock.patch.object(state, "save", side_effect=OSError(28, "No space left on device")):
-        with mock.patch("agent.spooling.spool._SAVE_RETRY_S", 0.0):
-            assert driver.read() == []
+    full = mock.patch.object(state, "save", side_effect=OSError(28, "No space left on device"))
+    with full, mock.patch("agent.spooling.spool._SAVE_RETRY_S", 0.0):
+        assert driver.read() == []
     driver.sync()
     assert driver.bodies() == [b"1"]
     assert driver.names() == ["a.log.COMPLETED"]

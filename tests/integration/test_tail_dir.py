@@ -84,8 +84,8 @@ def test_tail_dir_from_the_end_reads_what_is_written_later(read):
 
 def test_groups_have_headers_of_their_own(read):
     found = read(
-        'tailDir(groups=[group("a", "$/a.*", ["service=shop", "tier=1"]), group("x", "$/x/.*", ["service=db"]), group("r", "$/.*")], '
-        'file_header="path")'
+        'tailDir(groups=[group("a", "$/a.*", ["service=shop", "tier=1"]), group("x", "$/x/.*", ["service=db"]), '
+        'group("r", "$/.*")], file_header="path")'
     )
     assert {name: one.get("service") for name, one in found.items()} == {
         "a.log": "shop",

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import re
@@ -35,8 +36,9 @@ from qanat.control.documents import CollectorNode, encode
 from qanat.coordination.open import open_store
 from qanat.coordination.store import Create
 from qanat.testing.cluster import LOOPBACK, free_port
-from qanat.testing.control import AdminClient, AdminError, SharedChannels, SimulatedNode
+from qanat.testing.control import AdminClient, AdminError
 from qanat.testing.daemon import Daemon, ended_together
+from qanat.testing.many_nodes import Connections, PlainNode
 from qanat.testing.zookeeper import Ensemble
 
 WORKERS = 2
@@ -64,9 +66,10 @@ def allow_open_files() -> None:
 
 async def simulate(first: int, count: int, per_connection: int, masters: Sequence[str]) -> None:
     """Nodes of one process; until it is killed."""
-    connect = SharedChannels(per_connection)
+    gc.disable()  # nothing here is a cycle, and looking for some costs a tenth
+    connections = Connections(per_connection)
     nodes = [
-        SimulatedNode(f"web-{number}", masters, labels={"kind": "web"}, connect=connect)
+        PlainNode(f"web-{number}", masters, {"kind": "web"}, connections)
         for number in range(first, first + count)
     ]
     for number, node in enumerate(nodes):

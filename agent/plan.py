@@ -9,6 +9,7 @@ from itertools import takewhile
 from qanat.component import Full, Level
 from qanat.flow.model import Call, Keyword, LogicalNode, Text
 from qanat.flow.routes import Route
+from qanat.flow.switching import counted_once
 
 # Where events wait when the flow names no channel. E2E: in the source, which can be read again.
 DEFAULT_CHANNELS = {
@@ -61,11 +62,10 @@ def lines(
     levels = [level_of(route.sinks[0].name) for route in routes]
     channel = node.channel or (LIVE_CHANNELS[max(levels)] if is_pushed else None)
     shared = () if channel is None or is_pushed else _shared(routes)
+    chains = counted_once(route.decorators[len(shared) :] for route in routes)
     found = tuple(
-        Destination(
-            _label(node.name, number), level, route.sinks, route.required, route.decorators[len(shared) :]
-        )
-        for number, (route, level) in enumerate(zip(routes, levels, strict=True))
+        Destination(_label(node.name, number), level, route.sinks, route.required, chain)
+        for number, (route, level, chain) in enumerate(zip(routes, levels, chains, strict=True))
     )
     if channel is not None:
         return (Line(node.name, node.source, channel, found, shared),)

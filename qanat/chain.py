@@ -14,6 +14,7 @@ from qanat.decorator import Decorator
 from qanat.errors import ConfigError, RetryableError
 from qanat.flow.bind import bind
 from qanat.flow.model import Call
+from qanat.switching import OWN
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +112,8 @@ def build_chain(calls: Sequence[Call], context: Context) -> Chain | None:
 
 
 def _built(call: Call, context: Context) -> Decorator:
+    if call.name in OWN:
+        return OWN[call.name](call, context)
     found = registry.decorator(call.name)
     return found(bind(call, found.Config), context)
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import msgspec
 
-from qanat import registry
+from qanat import escapes, registry
 from qanat.component import Component, Context
 from qanat.errors import ConfigError
 from qanat.flow.bind import argument_place, bind
 from qanat.flow.faults import Faults
 from qanat.flow.flume import translate
-from qanat.flow.model import Call, Failover, Flow, LogicalNode
+from qanat.flow.model import Call, Failover, Flow, LogicalNode, Switch
 from qanat.flow.parser import parse_into
 from qanat.flow.printer import print_sink
 from qanat.flow.routes import routes
-from qanat.flow.sinks import branches, calls, decorators, undecorated
+from qanat.flow.sinks import calls, decorators, expressions, undecorated
+from qanat.flow.switching import branches
 from qanat.flow.tiers import Names, Tier, tier_of
 
 Find = Callable[[str], type[Component]]
@@ -79,6 +80,9 @@ def _check(node: LogicalNode, names: Names, faults: Faults) -> None:
     tier = tier_of(node, names, own)
     for call, find in _components(node, names):
         _check_component(node, call, find, own)
+    for part in expressions(node.sink):
+        if isinstance(part, Switch):
+            _check_switch(part, own)
     if tier is not None and not own:
         _check_sinks_together(node, tier, own)
     faults.extend(own)
@@ -119,6 +123,13 @@ def _check_component(node: LogicalNode, call: Call, find: Find, faults: Faults) 
         component(config, context)
     except ConfigError as error:
         faults.add_error(error, call.place, f"{call.name}: ")
+
+
+def _check_switch(switch: Switch, faults: Faults) -> None:
+    try:
+        escapes.parse(switch.on.value, "switch", with_body=True)
+    except ConfigError as error:
+        faults.add_error(error, switch.on.place)
 
 
 def _check_sinks_together(node: LogicalNode, tier: Tier, faults: Faults) -> None:

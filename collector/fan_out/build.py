@@ -13,15 +13,17 @@ from qanat.chain import build_chain
 from qanat.component import Context, Sink
 from qanat.errors import ConfigError
 from qanat.flow.bind import bind
+from qanat.flow.model import Branch as Parted
 from qanat.flow.model import Call, LogicalNode, SinkExpression
 from qanat.flow.printer import print_sink
-from qanat.flow.sinks import branches, decorated, undecorated
+from qanat.flow.sinks import decorated, undecorated
+from qanat.flow.switching import branches, counted_once, spread
 
 
 def build_sink(node: LogicalNode, context: Context, told: Told = lambda name, lag: None) -> Sink:
     """The sink, or a fan-out of sinks, of which `told` hears how far each is behind. Raises ConfigError."""
-    decorators, inner = undecorated(node.sink)
-    found = list(branches(inner))
+    decorators, inner = undecorated(spread(node.sink))
+    found = _counted_once(list(branches(inner)))
     if len(found) == 1:
         return _component(decorated(decorators, found[0].sink), context)
     fan_out = FanOut(
@@ -33,6 +35,14 @@ def build_sink(node: LogicalNode, context: Context, told: Told = lambda name, la
         told=told,
     )
     return _behind(fan_out, decorators, context)
+
+
+def _counted_once(found: Sequence[Parted]) -> list[Parted]:
+    chains = counted_once(undecorated(each.sink)[0] for each in found)
+    return [
+        replace(each, sink=decorated(chain, undecorated(each.sink)[1]))
+        for each, chain in zip(found, chains, strict=True)
+    ]
 
 
 def branch_context(context: Context, index: int) -> Context:

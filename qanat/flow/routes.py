@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from qanat.flow.faults import Faults
 from qanat.flow.model import Call, Decorated, Failover, SinkExpression
 from qanat.flow.printer import print_sink
-from qanat.flow.sinks import branches, calls, undecorated, with_calls, with_parts
+from qanat.flow.sinks import calls, undecorated, with_calls, with_parts
+from qanat.flow.switching import branches
 
 GeneralForm = Callable[[Call], SinkExpression]
 

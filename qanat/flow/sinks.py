@@ -106,21 +106,6 @@ def undecorated(sink: SinkExpression) -> tuple[tuple[Call, ...], SinkExpression]
     return (), sink
 
 
-def branches(sink: SinkExpression) -> Iterator[Branch]:
-    """The destinations: the branches of a fan-out, and of those within it; else one. Each behind all of its decorators."""
-    heads, inner = undecorated(sink)
-    if not isinstance(inner, FanOut):
-        yield Branch(sink)
-        return
-    for branch in inner.branches:
-        if isinstance(undecorated(branch.sink)[1], FanOut):
-            found = list(branches(branch.sink))
-        else:
-            found = [branch]
-        for each in found:
-            yield Branch(decorated(heads, each.sink), each.required)
-
-
 def take_required(sink: SinkExpression) -> tuple[SinkExpression, Keyword | None]:
     """The expression without the keyword of the fan-out that it is a branch of, and the keyword.
 

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from qanat.flow.faults import Faults, did_you_mean
-from qanat.flow.model import Call, Flow, LogicalNode, Switch
+from qanat.flow.model import Call, Flow, LogicalNode
 from qanat.flow.printer import print_sink
-from qanat.flow.sinks import calls, decorators, expressions
+from qanat.flow.sinks import calls, decorators
 
 
 class Tier(enum.Enum):
@@ -116,12 +116,6 @@ def _refuse_what_nobody_runs(node: LogicalNode, faults: Faults) -> None:
             node.sources[1].place,
             "several sources in one logical node: no program runs that yet; write a logical node for each",
         )
-    for part in expressions(node.sink):
-        if isinstance(part, Switch):
-            faults.add(
-                part.place,
-                "switch: no program runs it yet; write a fan-out, [ a, b ], or a logical node for each",
-            )
 
 
 def _check_names(node: LogicalNode, names: Names, faults: Faults) -> None:

@@ -152,7 +152,6 @@ def test_fault_says_what_is_wrong(text: str, message: str) -> None:
     ("text", "message"),
     [
         ("x : [tail, tail] | file ;", ":1:12: several sources in one logical node: no program runs that yet"),
-        ('x : tail | switch("x") { "v" => file } ;', ":1:12: switch: no program runs it yet"),
         ("x : tail | regex(1) file ;", ':1:12: there is no decorator "regex"; there are: none yet'),
         ("x : tail | [{ a => b file }] ;", 'there is no decorator "b"; there are: none yet'),
         ('x : tail | switch("x") { "v" => fiel } ;', 'there is no sink "fiel"; did you mean "file"?'),

@@ -1,0 +1,72 @@
+"""`switch` as a fan-out: a decorator says to which case each event belongs, and each case lets its own through. [pure]
+
+Both decorators are calls that no flow can contain (`qanat.switching` builds them): their names are not installed. The decision is
+made once, where the switch stands. So in a collector it is in the fan-out's log with the event, and stays what it was when the
+cases are changed before a branch has taken it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from qanat.flow.model import Boolean, Branch, Call, FanOut, Items, Keyword, SinkExpression, Switch, Text
+from qanat.flow.sinks import decorated, undecorated
+
+DECIDE = "switch"  # (on, cases, otherwise): `otherwise` is whether there is an else
+CASE = "case"  # (value); without one it is else
+COUNTS = "counts"  # of DECIDE: whether it counts what belongs to no case
+
+_SILENT = Keyword(COUNTS, Boolean(False))
+
+
+def spread(sink: SinkExpression) -> SinkExpression:
+    """The expression; a switch behind its decorators as a fan-out behind one more.
+
+    `else` is the first branch, so that a case which is added at the end changes the place of no other."""
+    heads, inner = undecorated(sink)
+    if not isinstance(inner, Switch):
+        return sink
+    cases = Items(tuple(case.value for case in inner.cases))
+    decide = Call(DECIDE, (inner.on, cases, Boolean(inner.otherwise is not None)), place=inner.place)
+    branches = [] if inner.otherwise is None else [_of(inner.otherwise, Call(CASE, place=inner.place))]
+    branches += [_of(case.branch, Call(CASE, (case.value,), place=case.value.place)) for case in inner.cases]
+    return decorated((*heads, decide), FanOut(tuple(branches), inner.place))
+
+
+def branches(sink: SinkExpression) -> Iterator[Branch]:
+    """The destinations: the branches of a fan-out or switch, and of those within it; else one. Each behind all its decorators."""
+    heads, inner = undecorated(spread(sink))
+    if not isinstance(inner, FanOut):
+        yield Branch(sink)
+        return
+    for branch in inner.branches:
+        if isinstance(undecorated(branch.sink)[1], FanOut | Switch):
+            found = list(branches(branch.sink))
+        else:
+            found = [branch]
+        for each in found:
+            yield Branch(decorated(heads, each.sink), each.required)
+
+
+def counted_once(chains: Iterable[tuple[Call, ...]]) -> list[tuple[Call, ...]]:
+    """The decorators of several branches, where those of one switch stand in several: only the first counts."""
+    seen: set[int] = set()
+    found = []
+    for chain in chains:
+        found.append(tuple(_silent(call) if id(call) in seen else call for call in chain))
+        seen.update(id(call) for call in chain if call.name == DECIDE)
+    return found
+
+
+def values(items: Items) -> list[str]:
+    """The strings of a list of strings."""
+    return [each.value for each in items.values if isinstance(each, Text)]
+
+
+def _of(branch: Branch, case: Call) -> Branch:
+    return Branch(decorated((case,), branch.sink), branch.required)
+
+
+def _silent(call: Call) -> Call:
+    return replace(call, keywords=(_SILENT,)) if call.name == DECIDE else call

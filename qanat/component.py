@@ -227,6 +227,10 @@ class Inlet(abc.ABC):
         """`call` once, from any thread, as soon as there is room; it must not block."""
 
     @abc.abstractmethod
+    def withdraw(self, parcel: Parcel) -> bool:
+        """Take back what was put, unless the feed has it already (False): its `settled` is not called any more."""
+
+    @abc.abstractmethod
     def fail(self, error: BaseException) -> None:
         """The source can't go on, which ends its node with this error; bad data never is a reason for it."""
 

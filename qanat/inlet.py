@@ -64,6 +64,21 @@ class BoundedInlet(Inlet):
                 return
         call()
 
+    def withdraw(self, parcel: Parcel) -> bool:
+        """See Inlet.withdraw."""
+        with self._changed:
+            for place, each in enumerate(self._parcels):
+                if each is parcel:
+                    del self._parcels[place]
+                    self.size_bytes -= parcel.size_bytes + PARCEL_OVERHEAD_BYTES
+                    break
+            else:
+                return False
+            calls = self._roomy()
+        for call in calls:
+            call()
+        return True
+
     def fail(self, error: BaseException) -> None:
         """See Inlet.fail."""
         with self._changed:

@@ -12,7 +12,7 @@ from tests.tidy.tree import PROGRAMS, imports, modules, name
 
 # A vendor's library, and the only files or directories that import it.
 CONFINED = {
-    "aiohttp": ("master/http.py",),
+    "aiohttp": ("master/http.py", "agent/posted/server.py"),
     "kazoo": ("qanat/coordination/zookeeper.py",),
     "sqlite3": ("qanat/coordination/",),
     "prometheus_client": ("qanat/metrics.py", "qanat/described.py"),
@@ -21,7 +21,11 @@ CONFINED = {
     "sqlalchemy": ("qanat/channels/sql_database.py",),
     "fastavro": ("agent/spooling/", "collector/", "qanat/ledger/"),
     "pyarrow": (
+        "agent/avro/",
         "agent/joining/",
+        "agent/otlp/",
+        "agent/posted/",
+        "agent/published/",
         "agent/spooling/",
         "agent/syslog/",
         "qanat/columns.py",

@@ -1,0 +1,177 @@
+"""`http(8080)`: events that programs POST, as to Flume NG's HTTP source.
+
+Guarantee: a request is taken whole or not at all, and answered 200 once all of it is in the channel, as safe as the channel
+makes it: at least once. A client that repeats what was not answered 200 loses nothing; what was stored before an answer got lost
+is then stored twice. When the channel is full requests are answered 503 with Retry-After.
+
+    web : http(8080) | agentE2EChain("c1", "c2") ;
+
+    curl -H 'Content-Type: application/json' -d '[{"headers": {"app": "shop"}, "body": "sold"}]' http://agent:8080/
+
+What is posted says its Content-Type; the path says nothing.
+
+| Content-Type | events |
+|---|---|
+| `application/json`, none, `application/octet-stream`, or what `curl -d` says by itself | an array of JSON events |
+| `application/x-ndjson`, `application/jsonl` and their like | a JSON value a line |
+| `text/plain` | a line each |
+
+A JSON event is `{"headers": {...}, "body": "..."}`, as Flume NG's JSONHandler takes it, in UTF-8, UTF-16 or UTF-32; one without
+an array around it will do. A JSON line that is an object of `body`, and `headers` or none, is such an event; any other value is
+the body of one, as it was sent. Headers become attributes; `timestamp` is the event's: ms since 1970, as of NG, or RFC 3339.
+
+`Content-Encoding: gzip` and `deflate` are undone. What is refused says why, in a sentence: 400 for what can't be parsed, 413 for
+what is too large, 415 for another format, 408 for what doesn't arrive, 503 for want of room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import msgspec
+
+from agent.live import tls
+from agent.live.tcp import CONNECTIONS_MAX
+from qanat import limits
+from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
+from qanat.config import Bytes, Seconds
+from qanat.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agent.posted.bodies import Refusal
+    from agent.posted.server import Answer, Post, PostServer, Taken
+
+# The shortest that a request may take is what a channel's group commit takes.
+ANSWER_S_MAX = 10.0
+
+# What may be given in one request: below it columns of short events stay in a batch.
+REQUEST_BYTES_MAX = limits.BATCH_BYTES_MAX
+
+
+class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
+    headers: list[str] = []  # of requests, as ["X-Service"], that become attributes, as x-service
+    peer: str = ""  # the name of an attribute for the client's address; by default it is not kept
+    request_bytes: Bytes = REQUEST_BYTES_MAX  # the largest request, decompressed
+    event_bytes: Bytes = limits.EVENT_BYTES_MAX
+    wait: Seconds = ANSWER_S_MAX  # for the channel, before a request is answered 503
+    connections: Annotated[int, msgspec.Meta(ge=1)] = (
+        CONNECTIONS_MAX  # at a time; more are closed, and counted
+    )
+    certificate: str = ""  # a PEM file, with the chain that leads to it: serve HTTPS
+    key: str = ""  # a PEM file without a password; by default in the same file
+    ca: str = ""  # a PEM file: who signs the certificates of clients
+    clients: tls.Clients = "none"  # whether clients have to show certificates
+
+
+class HttpConfig(_Options, frozen=True, forbid_unknown_fields=True):
+    """What `http(...)` accepts."""
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # 0: any that is free
+
+
+class Http(LiveSource):
+    """Parcels hold `Events`."""
+
+    name: ClassVar[str] = "http"
+    Config: ClassVar[type[msgspec.Struct]] = HttpConfig
+
+    def __init__(self, config: HttpConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._config = config
+        self._server: PostServer | None = None
+
+    @classmethod
+    def check(cls, config: HttpConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from wrong_sizes(config.request_bytes, config.event_bytes)
+        if config.clients != "none" and not config.certificate:
+            yield Wrong("clients", "only HTTPS knows certificates; give it certificate=")
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None, "port before open()"
+        return self._server.port
+
+    def open(self) -> None:
+        """Raises ConfigError."""
+        from agent.posted.server import Handler, PostServer
+
+        if wrong := [*self.check(self._config)]:
+            raise ConfigError(*(f"http({each.argument}=): {each.why}." for each in wrong))
+        config = self._config
+        secure = None
+        if config.certificate:
+            secure = tls.server_context(self.name, config.certificate, config.key, config.ca, config.clients)
+        server = PostServer(
+            self.name,
+            Handler(self._take, _accepted, _refused),
+            request_bytes_max=config.request_bytes,
+            connections_max=config.connections,
+            answer_s_max=config.wait,
+            count=self.context.count,
+            tls=secure,
+        )
+        server.open(config.host, config.port)
+        self._server = server
+
+    def start(self, inlet: Inlet) -> None:
+        assert self._server is not None, "start() before open()"
+        self._server.start(inlet)
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    def form(self, parcels: Sequence[Parcel]) -> Sequence[Events]:
+        """Requests with the same attributes together."""
+        from agent.posted.rows import joined
+
+        return joined([parcel.content for parcel in parcels])
+
+    def _take(self, post: Post) -> Taken:
+        from agent.posted.events import parsed
+        from agent.posted.server import Taken
+
+        content = parsed(post.kind, post.charset, post.body, self._config.event_bytes)
+        count = content.count(b"\n") if isinstance(content, bytes) else content.num_rows
+        if not count:
+            return Taken(None, 0)
+        size_bytes = len(content) if isinstance(content, bytes) else max(len(post.body), content.nbytes)
+        return Taken(Events(content, count, self._attributes(post)), min(size_bytes, limits.BATCH_BYTES_MAX))
+
+    def _attributes(self, post: Post) -> Mapping[str, str]:
+        made = {"host": self.context.host}
+        for name in self._config.headers:
+            value = post.headers.get(name)
+            if value is not None:
+                made[name.lower()] = value.encode(errors="replace").decode()
+        if self._config.peer:
+            made[self._config.peer] = post.peer
+        return made
+
+
+def wrong_sizes(request_bytes: int, event_bytes: int) -> Iterable[Wrong]:
+    """What is wrong with the limits of a source that takes requests."""
+    if not 1 <= request_bytes <= REQUEST_BYTES_MAX:
+        yield Wrong("request_bytes", f"{request_bytes} must be from 1 to {REQUEST_BYTES_MAX}")
+    if not 1 <= event_bytes <= limits.EVENT_BYTES_MAX:
+        yield Wrong("event_bytes", f"{event_bytes} must be from 1 to {limits.EVENT_BYTES_MAX}")
+
+
+def _accepted(said: object, kind: str) -> Answer:
+    from agent.posted.server import Answer
+
+    return Answer(b"", "text/plain")
+
+
+def _refused(refusal: Refusal, kind: str) -> Answer:
+    from agent.posted.server import Answer
+
+    return Answer(f"{refusal.why}\n".encode(), "text/plain; charset=utf-8")

@@ -11,10 +11,10 @@ from qanat import limits, registry
 from qanat.batch import Batch, PayloadForm
 from qanat.component import Context
 from qanat.decorator import Decorator
+from qanat.decorators.common.cases import OWN
 from qanat.errors import ConfigError, RetryableError
 from qanat.flow.bind import bind
 from qanat.flow.model import Call
-from qanat.switching import OWN
 
 log = structlog.get_logger(__name__)
 

@@ -13,11 +13,11 @@ from qanat import columns
 from qanat.batch import Batch, PayloadForm
 from qanat.chain import Chain, build_chain
 from qanat.check import check
+from qanat.decorators.common.cases import NOTE, UNMATCHED
 from qanat.errors import ConfigError
 from qanat.flow.parser import parse
 from qanat.flow.sinks import undecorated
 from qanat.flow.switching import branches, counted_once
-from qanat.switching import NOTE, UNMATCHED
 from tests.unit.decorators.batches import Counts, context, events, lines, positions
 
 LEVEL = r'regex("level=(\\w+)", 1, "level", on_error="ignore") switch("%{level}")'

@@ -19,8 +19,8 @@ from tests.integration.spool_driver import SpoolDriver
 
 # The application. d: drop a file. D: drop a large one.
 # The agent. l: look. r: read a batch, keep it. s: store what was read. S: store the first batch of it. a: say what is stored, and
-# complete, after a look whether files are read to their ends. w: a new connection: all is read again from what is stored. x: it is
-# killed. m: it is killed in the middle of completing: the state is saved, nothing is renamed. M: as m, a file is renamed and
+# complete, after a look whether files are read to their ends. w: a new connection: all is read again from what is stored. x: it
+# is killed. m: it is killed in the middle of completing: the state is saved, nothing is renamed. M: as m, a file is renamed and
 # the state is not saved again. o: it is started, or stopped by plan and started.
 STEPS = "dDlrsSawxmMo"
 OPTIONS = [

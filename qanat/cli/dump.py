@@ -160,8 +160,16 @@ def _events(batch: Batch, wanted: int) -> Iterator[tuple[int, bytes, dict[str, A
             yield position, line, {}
             position += len(line) + 1
         return
-    for row in batch.payload.slice(0, wanted).to_pylist():
+    for row in _readable(batch.payload.slice(0, wanted)).to_pylist():
         yield row.pop("position"), row.pop("body") or b"", {k: v for k, v in row.items() if v is not None}
+
+
+def _readable(rows: Any) -> Any:
+    """Times as text: Python has none in nanoseconds."""
+    for number, field in enumerate(rows.schema):
+        if str(field.type).startswith("timestamp"):
+            rows = rows.set_column(number, field.name, rows.column(number).cast("string"))
+    return rows
 
 
 def _body(body: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from agent.running import permission
 from qanat import registry
 from qanat.cli.check import check_agent
 from qanat.cli.program import (
@@ -31,6 +32,12 @@ from qanat.flow.routes import generalise
 @click.option(
     "--check", is_flag=True, help="Check the flow file, print the general form of each node, and end."
 )
+@click.option(
+    "--allow-exec",
+    is_flag=True,
+    envvar="QANAT_ALLOW_EXEC",
+    help="Let flows run commands on this host (exec, execPeriodic, execStream).",
+)
 def command(
     flow_file: Path | None,
     masters: tuple[str, ...],
@@ -40,6 +47,7 @@ def command(
     only: tuple[str, ...],
     metrics: str | None,
     check: bool,
+    allow_exec: bool,
 ) -> None:
     """Run an agent: read events and deliver them to collectors.
 
@@ -59,9 +67,12 @@ def command(
     """
     flow_file = flow_or_masters(flow_file, masters, only)
     nodes: list[LogicalNode] = []
+    if allow_exec:
+        permission.allow()
     if flow_file is not None:
         nodes = chosen(read_tiers(flow_file).agents, only, flow_file, "an agent")
         check_agent(nodes)
+        permission.demand_of(nodes)
     if check:
         for node in nodes:
             click.echo(print_node(replace(node, sink=generalise(node.sink, registry.general_form))))

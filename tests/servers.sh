@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql] [namespaces] [syslog]`,
-# default all. `namespaces` is what hosts of network namespaces need.
+# Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql] [namespaces] [syslog]
+# [flume]`,
+# default all. `namespaces` is what hosts of network namespaces need, `flume` the client that Flume NG's programs use.
 #
 # It may as root on Debian and its kin. Elsewhere it says what is missing, and the tests that need it are skipped;
 # with QANAT_REQUIRE_SERVERS=1 that is a failure. No service is started or changed: the tests start their own servers.
@@ -17,11 +18,15 @@ have_namespaces() { command -v ip >/dev/null; }
 # rsyslog and syslog-ng can't be installed beside each other, nor without becoming the machine's own: they are only unpacked.
 senders=${QANAT_SENDERS:-${XDG_CACHE_HOME:-$HOME/.cache}/qanat/senders}
 have_syslog() { [ -x "$senders/usr/sbin/rsyslogd" ] && [ -x "$senders/usr/sbin/syslog-ng" ] && command -v logger >/dev/null; }
+# Jars that no distribution has; Maven fetches them, with what they need.
+jars=${QANAT_JARS:-${XDG_CACHE_HOME:-$HOME/.cache}/qanat/jars}
+have_flume() { ls "$jars"/flume/flume-ng-sdk-*.jar >/dev/null 2>&1 && command -v javac >/dev/null; }
 
 # Why installing would not do, if so. That is never a failure: no QANAT_REQUIRE_SERVERS makes one root, or lets a container have it.
 hopeless_zookeeper() { :; }
 hopeless_postgresql() { :; }
 hopeless_syslog() { :; }
+hopeless_flume() { :; }
 hopeless_namespaces() {
   if [ "$(id -u)" != 0 ]; then
     echo "network namespaces are for root"
@@ -42,7 +47,9 @@ packages_syslog() {
   echo rsyslog syslog-ng-core
   apt-cache depends rsyslog syslog-ng-core 2>/dev/null | sed -n 's/^ *Depends: \(lib[^<]*\)$/\1/p' | grep -v '^libc6$' | sort -u
 }
+packages_flume() { echo default-jdk-headless maven; }
 prepare_zookeeper() { :; }
+prepare_flume() { :; }
 prepare_syslog() { :; }
 prepare_namespaces() { :; }
 prepare_postgresql() {
@@ -50,12 +57,38 @@ prepare_postgresql() {
   mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
 }
 
+# fetch_jars NAME GROUP:ARTIFACT:VERSION
+fetch_jars() (
+  project=$(mktemp -d) && cd "$project" || return 1
+  trap 'rm -rf "$project"' EXIT
+  IFS=: read -r group artifact version <<ARTIFACT
+$2
+ARTIFACT
+  for each in "$group:$artifact:$version" org.slf4j:slf4j-simple:1.7.36; do
+    echo "<dependency><groupId>${each%%:*}</groupId><artifactId>$(echo "$each" | cut -d: -f2)</artifactId>"
+    echo "<version>${each##*:}</version></dependency>"
+  done >dependencies
+  {
+    echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>qanat</groupId>'
+    echo "<artifactId>jars</artifactId><version>1</version><dependencies>$(cat dependencies)</dependencies></project>"
+  } >pom.xml
+  mkdir -p "$jars" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=fetched </dev/null >/dev/null 2>&1 &&
+    rm -rf "$jars/$1" && mv fetched "$jars/$1"
+)
+
 may_install() {
   command -v apt-get >/dev/null || return 1
   [ "$1" = syslog ] || [ "$(id -u)" = 0 ]
 }
 
 install_packages() {
+  if [ "${2:-}" = maven ]; then
+    if ! command -v mvn >/dev/null || ! command -v javac >/dev/null; then
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null 2>&1 || return 1
+    fi
+    fetch_jars flume org.apache.flume:flume-ng-sdk:1.9.0
+    return
+  fi
   if [ "$1" = rsyslog ]; then
     unpack_packages "$@"
     return
@@ -70,7 +103,7 @@ unpack_packages() (
   for deb in *.deb; do dpkg -x "$deb" "$senders" || return 1; done
 )
 
-for server in ${*:-zookeeper postgresql namespaces syslog}; do
+for server in ${*:-zookeeper postgresql namespaces syslog flume}; do
   why=$("hopeless_$server")
   if [ -n "$why" ]; then
     echo "servers: $why; the tests that need them are left out" >&2

@@ -1,0 +1,1 @@
+"""Flume NG's Avro RPC: the framing, the handshake and the events of the source `avro`."""

@@ -1,0 +1,111 @@
+"""`avro(41414)`: Flume NG's Avro RPC, so that NG's Avro sinks, RPC clients and appenders for log4j can send here unchanged.
+
+Guarantee: a request is answered OK when all of its events are in the channel, and as safe as the channel makes it; else FAILED or
+UNKNOWN, and NG sends it again. A client that repeats loses nothing, and may have the events of a request stored twice when the
+agent dies before the answer, or after UNKNOWN. Requests of one connection keep their order. When the channel is full no
+connection is read, and a request that has waited for `wait` is refused.
+
+    ng  : avro(41414) | agentE2EChain("c1", "c2") ;
+    tls : avro(41415, certificate="/etc/qanat/cert.pem", key="/etc/qanat/key.pem", compression=deflate) | agentE2EChain("c1") ;
+
+Each header becomes an attribute; `timestamp` (ms), else `flume.client.log4j.timestamp`, is the event's time, `host` its host.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from agent.avro.server import AvroServer, Compression, Settings
+from agent.live import tls
+from agent.live.framing import SizePolicy
+from agent.live.tcp import CONNECTIONS_MAX
+from qanat import limits
+from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
+from qanat.config import Bytes, Seconds
+
+# Clients of NG give up after 20 s by default; they should hear before.
+WAIT_S = 15.0
+
+
+class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
+    compression: Compression = "auto"  # deflate is NG's compression-type; auto: as the client does
+    certificate: str = ""  # a PEM file, with the chain that leads to it: TLS
+    key: str = ""  # a PEM file without a password; by default in the same file
+    ca: str = ""  # a PEM file: who signs the certificates of clients
+    clients: tls.Clients = "none"  # whether clients have to show certificates
+    event_bytes: Bytes = limits.EVENT_BYTES_MAX
+    oversize: Literal["split", "truncate"] = "split"  # what happens to a body above event_bytes
+    connections: Annotated[int, msgspec.Meta(ge=1)] = (
+        CONNECTIONS_MAX  # at a time; more are closed, and counted
+    )
+    wait: Seconds = WAIT_S  # a request without an answer is refused then
+
+
+class AvroConfig(_Options, frozen=True, forbid_unknown_fields=True):
+    """What `avro(...)` accepts."""
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # 0: any that is free
+
+
+class Avro(LiveSource):
+    """Any number of clients; a request holds one event (`append`) or many (`appendBatch`)."""
+
+    name: ClassVar[str] = "avro"
+    Config: ClassVar[type[msgspec.Struct]] = AvroConfig
+
+    @classmethod
+    def check(cls, config: AvroConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
+            yield Wrong("event_bytes", f"it must be from 1 to {limits.EVENT_BYTES_MAX}")
+        if not config.certificate and (config.key or config.ca or config.clients != "none"):
+            yield Wrong("certificate", "it is missing, and without it there is no TLS")
+
+    def __init__(self, config: AvroConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._config = config
+        self._policy = SizePolicy(config.event_bytes, config.oversize, context.count)
+        self._server: AvroServer | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None, "port before open()"
+        return self._server.port
+
+    def open(self) -> None:
+        """Raises ConfigError."""
+        config = self._config
+        context = None
+        if config.certificate:
+            context = tls.server_context(self.name, config.certificate, config.key, config.ca, config.clients)
+            # Flume's clients speak through Netty 3, whose TLS 1.3 on a new Java ends in a bad record MAC.
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        server = AvroServer(
+            Settings(config.compression, config.connections, config.wait, self.context.count, context)
+        )
+        server.open(config.host, config.port)
+        self._server = server
+
+    def start(self, inlet: Inlet) -> None:
+        assert self._server is not None, "start() before open()"
+        self._server.start(inlet)
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    def form(self, parcels: Sequence[Parcel]) -> list[Events]:
+        """See LiveSource.form."""
+        from agent.avro.columns import events_of
+
+        return events_of([parcel.content for parcel in parcels], self._policy, self.context.host)

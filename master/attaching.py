@@ -11,6 +11,7 @@ import grpc
 import structlog
 
 from master.nodes import AttachedNode, Nodes
+from qanat.control.names import fault_of, fault_of_labels
 from qanat.control.statements import AGENT, COLLECTOR
 from qanat.wire.v1 import control_pb2 as wire
 
@@ -105,4 +106,4 @@ def _refusal(first: wire.FromNode) -> str:
         return f"the node speaks protocol {register.protocol}, this master {PROTOCOL}; upgrade the older of the two"
     if not register.name or register.role not in (AGENT, COLLECTOR):
         return f"a node has a name, and a role that is {AGENT} or {COLLECTOR}; this one is {register.name!r}, {register.role!r}"
-    return ""
+    return fault_of(register.name) or fault_of_labels({**register.labels, "host": register.host})

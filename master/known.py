@@ -81,6 +81,10 @@ class KnownNodes:
         """Everyone who is known, to this master or to others until a moment ago."""
         if time.monotonic() - self._read_at_s > OLD_S:
             await self._read()
+        return self.remembered()
+
+    def remembered(self) -> dict[str, KnownNode]:
+        """Everyone who was known when the store was read last, and who came since."""
         new = {name: each.seen(self._nodes.get(name), 0) for name, each in self._new.items()}
         return self._nodes | new
 

@@ -34,7 +34,7 @@ async def status(desk: Desk, request: calls.Status, author: str) -> calls.Status
     answers = await desk.peers.status(question)
     notes = silent_masters(answers)
     cluster = desk.nodes.cluster
-    if cluster is not None and not request.names:
+    if cluster is not None and not request.names and not desk.is_stale:
         notes += configured_nowhere(cluster, [as_physical(name, node) for name, node in known.items()])
     rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
     rows += _lost(desk, names, known, answers)
@@ -132,10 +132,13 @@ def silent_masters(answers: Answers) -> list[str]:
 
 
 async def _known(desk: Desk) -> dict[str, KnownNode]:
+    """Everyone who is known; while the store does not answer, who was: it was waited for already, for the configuration."""
+    if desk.is_stale:
+        return desk.known.remembered()
     try:
         return await desk.known.all()
     except RetryableError:
-        return {}
+        return desk.known.remembered()
 
 
 def _lost(

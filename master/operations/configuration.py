@@ -16,6 +16,7 @@ from master.status import as_physical, configured_nowhere
 from qanat.check import check
 from qanat.control import paths
 from qanat.control.documents import Config, decode
+from qanat.control.names import fault_of
 from qanat.control.operations import configuration as calls
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.control.statements import Statement, as_file, with_flow
@@ -85,6 +86,8 @@ async def decommission(desk: Desk, request: calls.Decommission, author: str) -> 
 async def load(desk: Desk, request: calls.Load, author: str) -> calls.Plan:
     """Apply what `save` gave."""
     flow = await _checked(desk, request.text, "<load>")
+    if fault := next(filter(None, map(fault_of, request.mapping)), ""):
+        raise OperationError(Kind.USAGE, f"mapping: {fault}")
     wanted = Wanted(planning.edits_of(flow.nodes), mapping=request.mapping)
     return await _change(desk, wanted, author, request.dry_run)
 

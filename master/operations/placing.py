@@ -8,6 +8,7 @@ from master import naming, planning
 from master.cache import Snapshot
 from master.desk import Desk
 from qanat.control.documents import Limit, encode
+from qanat.control.names import fault_of, fault_of_id
 from qanat.control.operations import cluster as cluster_calls
 from qanat.control.operations import configuration as calls
 from qanat.control.operations.errors import Kind, OperationError
@@ -18,6 +19,8 @@ from qanat.wire.v1 import control_pb2 as wire
 
 async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.MappingsReply:
     """Place logical nodes on a physical one."""
+
+    _refuse(fault_of(request.physical))
 
     def plan(snapshot: Snapshot) -> list[Op]:
         unknown = [name for name in request.logical if not _is_configured(snapshot, name)]
@@ -71,6 +74,8 @@ async def mappings(desk: Desk, request: calls.Mappings, author: str) -> calls.Ma
 async def limit(desk: Desk, request: calls.Limit, author: str) -> calls.LimitsReply:
     """Set, delete or list rate limits."""
     if request.id:
+        if not request.delete:  # what is there already can be deleted, whatever it is called
+            _refuse(fault_of_id(request.id))
         value = None if request.delete else encode(Limit(request.events_s, request.bytes_s))
 
         def plan(snapshot: Snapshot) -> list[Op]:
@@ -122,6 +127,11 @@ async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluste
     await desk.writer.write(plan)
     await desk.known.forget(request.names)
     return cluster_calls.Purged(nodes=sorted(set(request.names)))
+
+
+def _refuse(fault: str) -> None:
+    if fault:
+        raise OperationError(Kind.USAGE, fault)
 
 
 async def _gone(desk: Desk) -> list[str]:

@@ -18,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from qanat.check import installed_names, takes_roll
+from qanat.control.names import fault_of, fault_of_labels
 from qanat.errors import ConfigError, QanatError, RetryableError
 from qanat.flow import tiers
 from qanat.flow.flume import translate_flow
@@ -96,10 +97,8 @@ def program_options(command: F) -> F:
 
 def _checked_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
     """It becomes a part of file names and of what operators read."""
-    if not name or "/" in name or not name.isprintable():
-        raise click.BadParameter(
-            f"{name!r} is empty, or has '/' or an unprintable character in it", ctx, param
-        )
+    if fault := fault_of(name):
+        raise click.BadParameter(fault, ctx, param)
     return name
 
 
@@ -118,6 +117,8 @@ def _parsed_labels(ctx: click.Context, param: click.Parameter, texts: tuple[str,
         if not equals or not LABEL.fullmatch(key):
             raise click.BadParameter(f"{text!r} is not KEY=VALUE, with a KEY as in role=web", ctx, param)
         found[key] = value
+    if fault := fault_of_labels(found):
+        raise click.BadParameter(fault, ctx, param)
     return found
 
 

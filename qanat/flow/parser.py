@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 # whoever walks over the model would meet.
 NESTING_MAX = 50
 
+# Of names, which become parts of file names on nodes: a file system takes 255 bytes, and leaves some for what stands around them.
+NAME_CHARACTERS_MAX = 200
+
+# Of a statement, comments included: hundreds of addresses fit. A change keeps it twice, with its history, and ZooKeeper takes
+# no more than 1 MB at once.
+STATEMENT_CHARACTERS_MAX = 100_000
+
 FLOW = "flow"
 _OPENING = {"LPAR", "LSQB", "LBRACE", "LESSTHAN"}
 _CLOSING = {"RPAR", "RSQB", "RBRACE", "MORETHAN"}
@@ -89,6 +96,10 @@ class _Entry:
             token.fault(token.text)
             self.is_faulty = True
             return False
+        if why := self._too_long(token):
+            token.fault(why)
+            self.is_faulty = True
+            return False
         try:
             self._parser.feed_token(token)  # type: ignore[arg-type]  # it looks at the type of a token only
         except self._refusal:
@@ -102,6 +113,14 @@ class _Entry:
             return False
         self.fed.append(token)
         return self._is_shallow(token)
+
+    def _too_long(self, token: Token) -> str:
+        if token.type == "NAME" and len(token.text) > NAME_CHARACTERS_MAX:
+            return f"a name has {NAME_CHARACTERS_MAX} characters at most, this one has {len(token.text)}"
+        length = token.end - (self.fed[0] if self.fed else token).start
+        if length > STATEMENT_CHARACTERS_MAX:
+            return f"a statement has {STATEMENT_CHARACTERS_MAX:,} characters at most; with this it has {length:,}"
+        return ""
 
     def _is_shallow(self, token: Token) -> bool:
         if token.type in _OPENING:

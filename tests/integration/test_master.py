@@ -544,6 +544,73 @@ def test_failed_save_is_a_failed_command(run):
     run(scenario())
 
 
+def test_status_says_nothing_of_what_it_can_not_know_while_the_store_is_away(run):
+    async def scenario():
+        async with cluster(2) as c:
+            node = await c.node("web-1", 1, kind="web")
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            await node.runs(WEB)
+            await eventually(lambda: _is_known(admin, "web-1"), "web-1 is written down")
+            for each in c.masters:
+                each.store.cut()
+            found = await admin("status")
+            assert [(row["name"], row["state"]) for row in found["nodes"]] == [("web-1", "attached")]
+            assert found["notes"] == []
+
+    run(scenario())
+
+
+async def _is_known(admin, name):
+    return any(row["name"] == name for row in (await admin("nodes"))["nodes"])
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [
+        ("map", {"physical": "../../leader", "logical": ["web"]}),
+        ("map", {"physical": "", "logical": ["web"]}),
+        ("map", {"physical": "a\x1b[31mb", "logical": ["web"]}),
+        ("map", {"physical": "a" * 1000, "logical": ["web"]}),
+        ("limit", {"id": "\x1b[31m", "bytes_s": 1}),
+        ("load", {"text": AGENTS, "mapping": {"a\nb": ["web"]}}),
+    ],
+)
+def test_names_that_nothing_can_have_are_refused(run, operation, arguments):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            before = c.stored()
+            with pytest.raises(AdminError) as caught:
+                await admin(operation, **arguments)
+            assert caught.value.kind == "USAGE"
+            assert c.stored() == before
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("../x", {}),
+        ("a\x1bb", {}),
+        ("a" * 1000, {}),
+        ("a", {"k": "v" * 1000}),
+        ("a", {f"k{n}": "" for n in range(100)}),
+    ],
+)
+def test_node_with_a_name_or_labels_that_nobody_should_have_is_refused(run, name, labels):
+    async def scenario():
+        async with cluster() as c:
+            await c.node(name, **labels)
+            good = await c.node("good")
+            await good.until(lambda: good.attachments == 1)
+            assert [row["name"] for row in (await (await c.admin())("status"))["nodes"]] == ["good"]
+
+    run(scenario())
+
+
 def test_change_whose_reply_was_lost_is_done_once(run):
     async def scenario():
         async with cluster() as c:

@@ -153,7 +153,7 @@ def test_parse_of_large_nonsense_ends_with_faults(unit: str, faults: int) -> Non
         f"a : b | {'d => '.join(['{ '] * 50)}d => c{' }' * 50} ;",
         "# comment\n" * 20_000,
         " " * 200_000,
-        f'a : b("{"x" * 200_000}") | c ;',
+        f'a : b("{"x" * 90_000}") | c ;',
     ],
     ids=lambda text: text[:20].strip(),
 )

@@ -32,7 +32,8 @@ _LOOK_S = 0.1
 
 
 class JoiningReader(Reader):
-    """`save`: makes the state durable, or says that it can't be. `timeout_s`: see `Multiline`."""
+    """`has_lost_state`: files were recognised without one. `save`: makes the state durable, or says that it can't be.
+    `timeout_s`: see `Multiline`."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class JoiningReader(Reader):
         self._joiner = joiner
         self._timeout_s = timeout_s
         self._save = save
+        self.has_lost_state = False
         self._due: dict[Stream, float] = {}
         self._give_up_s: dict[Stream, float] = {}  # when the end of an event is not looked for any more
         # A block that holds one event of the largest size, whatever lines of another are between its own.
@@ -132,7 +134,8 @@ class JoiningReader(Reader):
             return None
         if stream.spliced is not None:  # kept: until it is acked, it may be wanted again
             return after if self._at(stream) < stream.spliced[0] else None
-        return after if not after.cursor else None
+        is_lost = self.has_lost_state and stream.ceded is None
+        return after if not after.cursor or is_lost else None
 
     def _across(self, stream: Stream, after: Stream, data: bytes, first: int, stop: int) -> Batch | None:
         if after.cursor is None:  # nobody has said yet from where it is wanted
@@ -144,6 +147,12 @@ class JoiningReader(Reader):
         if not beginning:
             return self._whole(stream, data, first)
         spliced = self._splice(stream, data, beginning)
+        if stream.spliced is None and after.cursor:
+            # The state is gone that would have said it: where the other is read on from is where the event ends there, or it
+            # was read without regard to this one.
+            if spliced is None or spliced.end != after.cursor:
+                return self._whole(stream, data, first)
+            stream.spliced = (self._at(stream) + stop - first, spliced.end)
         if spliced is None:
             self._hold(stream, _LOOK_S)
             return None

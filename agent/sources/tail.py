@@ -216,6 +216,7 @@ class Tail(Source):
             return
         assert self._watch is not None, "recover() before open() or after close()"
         self._tracker.known = Known(known)
+        self._reader.has_lost_state = True
         self._newcomers.nonce_max = self._tracker.known.nonce_max
         self._tracker.sizes_at_open = self._first_look.starts()
         self._first_look.find_rotated()

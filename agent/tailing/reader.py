@@ -33,7 +33,11 @@ class VanishedError(Exception):
 
 
 class Reader:
-    """Reads batches of streams a block at a time; a line longer than `event_bytes` follows `policy`."""
+    """Reads batches of streams a block at a time; a line longer than `event_bytes` follows `policy`.
+
+    `has_lost_state`: files were recognised without one."""
+
+    has_lost_state = False
 
     def __init__(
         self, handles: Handles, context: Context, policy: Oversize, event_bytes: int, dead: DeadLetters

@@ -140,7 +140,7 @@ def test_event_that_ends_with_its_file_is_not_joined_to_the_next(driver):
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 3])
-@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("saved", [True, False, None])
 def test_event_over_two_files_is_joined_once_whenever_the_agent_is_killed(driver, batches, saved):
     log = driver.logs / "app.log"
     write(log, b"0 x\n1 a\n b\n")
@@ -159,6 +159,8 @@ def test_event_over_two_files_is_joined_once_whenever_the_agent_is_killed(driver
     if saved:
         driver.tail.save()
     driver.crash()
+    if saved is None:
+        (driver.state_dir / "tail.state").unlink()
     driver.start()
     driver.settle()
     driver.wait()

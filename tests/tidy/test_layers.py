@@ -37,7 +37,10 @@ CONFINED = {
 }
 
 # What an agent that forwards lines loads, and what every start of the command pays for.
-LIGHT = ("qanat.batch", "qanat.cli.main", "agent.command", "agent.sources.tail")
+LIGHT = (
+    *("qanat.batch", "qanat.cli.main", "agent.command", "agent.sources.tail", "agent.sources.tail_dir"),
+    *("agent.sources.spool_dir", "agent.sources.text"),
+)
 HEAVY = ("pyarrow", "numpy", "fastavro", "kazoo", "sqlalchemy", "sqlite3", "hypothesis")
 
 

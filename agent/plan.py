@@ -34,11 +34,11 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One instance of the source, and where its events go. `label` names its state directory. `decorators`: right behind the
-    source, before any channel."""
+    """One instance of the source, or of the several of a fan-in, and where its events go. `label` names its state directory.
+    `decorators`: right behind the source, before any channel."""
 
     label: str
-    source: Call
+    sources: tuple[Call, ...]
     channel: Call | None
     destinations: tuple[Destination, ...]
     decorators: tuple[Call, ...] = ()
@@ -58,7 +58,7 @@ def lines(
 
     Decorators that all destinations of a channel share run before it: what they remove takes no room in it. But events of a live
     source have no positions before they are in the channel."""
-    is_pushed = is_live(node.source.name)
+    is_pushed = any(is_live(source.name) for source in node.sources)
     levels = [level_of(route.sinks[0].name) for route in routes]
     channel = node.channel or (LIVE_CHANNELS[max(levels)] if is_pushed else None)
     shared = () if channel is None or is_pushed else _shared(routes)
@@ -68,11 +68,11 @@ def lines(
         for number, (route, level, chain) in enumerate(zip(routes, levels, chains, strict=True))
     )
     if channel is not None:
-        return (Line(node.name, node.source, channel, found, shared),)
+        return (Line(node.name, node.sources, channel, found, shared),)
     return tuple(
         Line(
             each.label,
-            node.source,
+            node.sources,
             DEFAULT_CHANNELS.get(each.level),
             (replace(each, decorators=()),),
             each.decorators,

@@ -16,6 +16,7 @@ from agent.abreast import Pace
 from agent.channelled import Channelled, Deliver
 from agent.decorated import DecoratedSource
 from agent.delivery import Delivery
+from agent.fan_in import FanIn, LiveFanIn, directory
 from agent.feed import Feed
 from agent.losses import Losses
 from agent.plan import Destination, Line, lines, weakened
@@ -25,9 +26,11 @@ from qanat.chain import build_chain
 from qanat.component import Context, Cursor, Level, LiveSource, Source
 from qanat.control.sampling import TapPoints
 from qanat.delivery.sender import SenderCore
+from qanat.errors import ConfigError
 from qanat.flow.bind import bind
 from qanat.flow.model import Call, LogicalNode
 from qanat.flow.routes import routes
+from qanat.flow.tiers import MIXED
 from qanat.metrics import Metrics
 from qanat.throttle import Throttles
 
@@ -105,9 +108,8 @@ class Agent:
 
     def _line(self, line: Line, sending: _Sending, pace: Pace | None) -> Running:
         context = self._context(line.label, self.state_dir / line.label)
-        source_type = registry.source(line.source.name)
         losses = Losses(context, self.metrics.agent(line.label))
-        source = source_type(bind(line.source, source_type.Config), replace(context, count=losses.count))
+        source = _source(line, replace(context, count=losses.count))
         if line.channel is not None:
             return self._channelled(line, line.channel, source, context, losses, sending, pace)
         assert isinstance(source, Source), "agent.plan gives every live source a channel"
@@ -191,6 +193,24 @@ class Agent:
             count=self.metrics.counts(label),
             throttles=self.throttles,
         )
+
+
+def _source(line: Line, context: Context) -> Source | LiveSource:
+    made = [_single(call, context, index) for index, call in enumerate(line.sources)]
+    if len(made) == 1:
+        return made[0]
+    live = [each for each in made if isinstance(each, LiveSource)]
+    replayable = [each for each in made if isinstance(each, Source)]
+    if live and replayable:
+        raise ConfigError(MIXED)
+    return LiveFanIn(live, context) if live else FanIn(replayable, context)
+
+
+def _single(call: Call, context: Context, index: int) -> Source | LiveSource:
+    source_type = registry.source(call.name)
+    state_dir = context.state_dir / directory(index)
+    state_dir.mkdir(parents=True, exist_ok=True)
+    return source_type(bind(call, source_type.Config), replace(context, state_dir=state_dir))
 
 
 def _behind(source: Source, decorators: Sequence[Call], context: Context) -> Source:

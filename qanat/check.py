@@ -21,7 +21,7 @@ from qanat.flow.printer import print_sink
 from qanat.flow.routes import routes
 from qanat.flow.sinks import calls, decorators, expressions, undecorated
 from qanat.flow.switching import branches
-from qanat.flow.tiers import Names, Tier, tier_of
+from qanat.flow.tiers import MIXED, Names, Tier, tier_of
 
 Find = Callable[[str], type[Component]]
 
@@ -83,6 +83,8 @@ def _check(node: LogicalNode, names: Names, faults: Faults) -> None:
     for part in expressions(node.sink):
         if isinstance(part, Switch):
             _check_switch(part, own)
+    if len(node.sources) > 1 and not own and len({registry.is_live(each.name) for each in node.sources}) > 1:
+        own.add(node.sources[1].place, MIXED)
     if tier is not None and not own:
         _check_sinks_together(node, tier, own)
     faults.extend(own)

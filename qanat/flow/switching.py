@@ -1,8 +1,8 @@
 """`switch` as a fan-out: a decorator says to which case each event belongs, and each case lets its own through. [pure]
 
-Both decorators are calls that no flow can contain (`qanat.decorators.common.cases` builds them): their names are not installed. The decision is
-made once, where the switch stands. So in a collector it is in the fan-out's log with the event, and stays what it was when the
-cases are changed before a branch has taken it.
+Both decorators are calls that no flow can contain, as their names are not installed; `qanat.decorators.common.cases` builds them.
+The decision is made once, where the switch stands. So in a collector it is in the fan-out's log with the event, and stays what it
+was when the cases are changed before a branch has taken it.
 """
 
 from __future__ import annotations

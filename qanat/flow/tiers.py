@@ -24,6 +24,13 @@ class Tier(enum.Enum):
     DIRECT = "agent and collector"
 
 
+# Events that are pushed exist nowhere but in the channel, what can be read again is read again after a crash.
+MIXED = (
+    "sources that are pushed to (syslog, netcat, ...) and sources that are read (tail, spoolDir, ...) do not go into one "
+    "channel; write a logical node for each kind, with the same sink"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """What components exist, by the names that flows use."""
@@ -76,19 +83,19 @@ def tier_of(node: LogicalNode, names: Names, faults: Faults) -> Tier | None:
     own = Faults()
     _check_names(node, names, own)
     if not own:
-        _refuse_what_nobody_runs(node, own)
+        _refuse_several(node, names, own)
     tier = None if own else _tier(node, names, own)
     faults.extend(own)
     return None if own else tier
 
 
 def _tier(node: LogicalNode, names: Names, faults: Faults) -> Tier:
-    receives = node.source.name in names.collector_sources
+    receives = node.sources[0].name in names.collector_sources
     delivering = [call.name in names.agent_sinks for call in calls(node.sink)]
     if receives:
         _refuse_channel(node, faults)
     if receives and any(delivering):
-        reason = f"{node.source.name} can't feed {print_sink(node.sink)}: a collector writes to storage"
+        reason = f"{node.sources[0].name} can't feed {print_sink(node.sink)}: a collector writes to storage"
         faults.add(node.sink.place, reason)
     elif any(delivering) and not all(delivering):
         faults.add(
@@ -109,12 +116,13 @@ def _refuse_channel(node: LogicalNode, faults: Faults) -> None:
         )
 
 
-def _refuse_what_nobody_runs(node: LogicalNode, faults: Faults) -> None:
-    """What the language says, and no program of this version does."""
-    if len(node.sources) > 1:
+def _refuse_several(node: LogicalNode, names: Names, faults: Faults) -> None:
+    """A collector has one source, whose port is all that several could be for."""
+    receiving = [source for source in node.sources if source.name in names.collector_sources]
+    if receiving and len(node.sources) > 1:
         faults.add(
-            node.sources[1].place,
-            "several sources in one logical node: no program runs that yet; write a logical node for each",
+            receiving[0].place,
+            f"{receiving[0].name} stands alone: any number of agents deliver to it; write a logical node for each other source",
         )
 
 

@@ -1,4 +1,4 @@
-"""`switch` with real processes: each case has its events exactly once and in order, whoever is killed meanwhile."""
+"""`switch` and fan-in with real processes: every case and source exactly once and in order, whoever is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from qanat.testing.cluster import Cluster, Collector, published
-from tests.integration.lines import append, tail
+from qanat.testing.cluster import LOOPBACK, Cluster, Collector, free_port, published
+from tests.integration.lines import append, assert_drains_clean, numbered, tail
+from tests.integration.test_live_sources import connected
 
 ROUND = 4_000
 ROUNDS = 4
@@ -103,3 +104,60 @@ def test_case_whose_storage_is_away_holds_up_no_other_and_gets_what_was_decided_
     cluster.stop()
     assert stored(out / "else") == others
     assert stored(blocked) == wanted(b"ERROR")
+
+
+@pytest.mark.parametrize("channel", ["", " | fileChannel(capacity=64MiB)"])
+def test_fan_in_of_files_stores_every_source_once_when_agent_and_collector_die(cluster, channel):
+    c1 = cluster.collector("c1", "roll=300ms")
+    (cluster.directory / "in2").mkdir()
+    sources = f'[ {tail(cluster)}, tail("{cluster.directory}/in2/*.log") ]'
+    agent = cluster.agent("a1", sources + channel, c1)
+    cluster.start()
+    for part in range(ROUNDS):
+        for stream, place in (("s0", "in"), ("s1", "in2")):
+            lines = numbered(part * ROUND, (part + 1) * ROUND, stream)
+            append(cluster.directory / place / "same.log", lines)
+        cluster.wait_until(lambda: c1.stored_events() > 0, "something is stored")
+        victim = c1 if part % 2 else agent
+        victim.kill()
+        victim.start()
+    cluster.wait_until_stored(2 * len(numbered(0, ROUNDS * ROUND, "s0")))
+    assert_drains_clean(cluster, 2 * ROUNDS * ROUND, streams=2)
+
+
+def test_flow_that_becomes_a_fan_in_goes_on_where_it_was(cluster):
+    c1 = cluster.collector("c1", "roll=300ms")
+    agent = cluster.agent("a1", tail(cluster), c1)
+    append(cluster.directory / "in" / "a.log", numbered(0, ROUND, "s0"))
+    cluster.start()
+    cluster.wait_until_stored(len(numbered(0, ROUND, "s0")))
+    agent.kill()
+    cluster.daemons.remove(agent)
+    (cluster.directory / "in2").mkdir()
+    append(cluster.directory / "in2" / "b.log", numbered(0, ROUND, "s1"))
+    cluster.agent("a1", f'[ {tail(cluster)}, tail("{cluster.directory}/in2/*.log") ]', c1).start()
+    cluster.wait_until_stored(2 * len(numbered(0, ROUND, "s0")))
+    assert_drains_clean(cluster, 2 * ROUND, streams=2)
+
+
+def test_fan_in_of_live_sources_stores_what_was_answered_once_when_the_collector_dies(cluster):
+    c1, first, second = cluster.collector("c1", "roll=300ms"), free_port(), free_port()
+    sources = f'[ netcat({first}, host="{LOOPBACK}"), syslogTcp({second}, host="{LOOPBACK}") ]'
+    agent = cluster.agent("a1", sources, c1)
+    cluster.start()
+    with connected(cluster, first) as plain, connected(cluster, second) as syslog:
+        for part in range(ROUNDS):
+            lines = numbered(part * ROUND, (part + 1) * ROUND, "s0")
+            plain.sendall(lines)
+            told = numbered(part * ROUND, (part + 1) * ROUND, "s1").split(b"\n")[:-1]
+            syslog.sendall(b"".join(b"<13>1 - h app - - - %b\n" % line for line in told))
+            wanted = 2 * (part + 1) * ROUND
+            c1.kill()
+            cluster.wait_until(
+                lambda wanted=wanted: agent.read_events() == wanted, "all to be in the channel"
+            )
+            c1.start()
+    agent.kill()
+    agent.start()
+    cluster.wait_until_stored(2 * len(numbered(0, ROUNDS * ROUND, "s0")))
+    assert_drains_clean(cluster, 2 * ROUNDS * ROUND, streams=2)

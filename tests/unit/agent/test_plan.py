@@ -74,7 +74,7 @@ def test_fan_out_without_a_channel_has_a_source_for_each_branch() -> None:
 def test_fan_out_with_a_channel_shares_it() -> None:
     (line,) = plan('tail | memoryChannel | [ agentE2ESink("a"), agentBESink("b") ]')
     assert [each.label for each in line.destinations] == ["web", "web#1"]
-    assert (line.label, line.source.name) == ("web", "tail")
+    assert (line.label, line.sources[0].name) == ("web", "tail")
 
 
 def test_weakened_promise_is_named_with_what_to_write_instead() -> None:

@@ -16,7 +16,7 @@ WRONG = """\
 web : tail("/var/log/x", strt=end) | fiel("/data/") ;
 app : tail("/var/log/x", start=middle | file("/data/", "app-") ;
 coll : collectorSource("35853") | regex("a", 1, "b") roll(5) { collectorSink("file:///data/", "x", 500) } ;
-two : [ tail("a"), tail("b") ] | agentSink ;
+two : [ tail("a"), syslogUdp(1) ] | agentSink ;
 end : tail("a") | < file("/a/") ? file("/b/") > ;
 """
 
@@ -50,7 +50,7 @@ def test_check_finds_syntax_and_components_in_one_go(
             "collectorSource, port: ",
             "regex: group 1 was asked for",
             "file is rolled in two ways",
-            "several sources in one logical node",
+            "sources that are pushed to",
             "< file(",
             "can't be read: No such file",
         ],

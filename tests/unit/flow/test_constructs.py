@@ -151,7 +151,7 @@ def test_fault_says_what_is_wrong(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x : [tail, tail] | file ;", ":1:12: several sources in one logical node: no program runs that yet"),
+        ("x : [tail, collectorSource] | file ;", ":1:12: collectorSource stands alone"),
         ("x : tail | regex(1) file ;", ':1:12: there is no decorator "regex"; there are: none yet'),
         ("x : tail | [{ a => b file }] ;", 'there is no decorator "b"; there are: none yet'),
         ('x : tail | switch("x") { "v" => fiel } ;', 'there is no sink "fiel"; did you mean "file"?'),

@@ -2,7 +2,8 @@
 
     python bench/decorators.py [--seconds S] [--only NAME] [--json]
 
-Every number includes the conversion of lines to columns, which a chain does once. Seconds are of processor time of the whole
+Every number includes the conversion of lines to columns, which a chain does once; but that of switch, which finds its key in a
+column. Seconds are of processor time of the whole
 process, so that what else runs on the machine takes nothing away but caches; Arrow is kept to one thread.
 """
 
@@ -22,7 +23,8 @@ from qanat.batch import Batch, lines_batch
 from qanat.chain import build_chain
 from qanat.component import Context
 from qanat.flow.parser import parse
-from qanat.flow.sinks import decorators
+from qanat.flow.sinks import decorators, undecorated
+from qanat.flow.switching import branches, spread
 
 LINE_BYTES = 200
 TIME_NS = 1_788_177_600_000_000_000
@@ -50,6 +52,11 @@ FLOWS: dict[str, tuple[str, int | None]] = {
     "probSampler": ("probSampler(0.1)", None),
     "value": ('value("service", "shop")', None),
 }
+
+EXTRACT = r'regex("level=(\\w+)", 1, "level")'
+SWITCH = 'switch("%{level}") { "INFO" => a, "WARN" => b, "ERROR" => c, else => d }'
+SWITCH_GOAL = 1_000_000
+CONTEXT = Context("bench", "bench", "web01", Path("/nonexistent"))
 
 
 def line(number: int) -> bytes:
@@ -106,10 +113,29 @@ def rate(do: Callable[[], object], events: int, seconds: float) -> float:
 
 def measured(flow: str, batch: Batch, seconds: float) -> float:
     calls = tuple(decorators(parse(f"n : s | {flow} sink ;").nodes[0].sink))
-    chain = build_chain(calls, Context("bench", "bench", "web01", Path("/nonexistent")))
+    chain = build_chain(calls, CONTEXT)
     assert chain is not None
     chain.open()
     return rate(lambda: chain.apply(batch), batch.count, seconds)
+
+
+def switched(batch: Batch, seconds: float) -> float:
+    """All of a switch with four cases: the key of each event is in a column, as a decorator before it left it."""
+    extract = build_chain(tuple(decorators(parse(f"n : s | {EXTRACT} sink ;").nodes[0].sink)), CONTEXT)
+    assert extract is not None
+    keyed = extract.apply(batch)
+    before, inner = undecorated(spread(parse(f"n : s | {SWITCH} ;").nodes[0].sink))
+    decide = build_chain(before, CONTEXT)
+    cases = [build_chain(undecorated(branch.sink)[0], CONTEXT) for branch in branches(inner)]
+    assert decide is not None
+
+    def split() -> None:
+        decided = decide.apply(keyed)
+        for case in cases:
+            assert case is not None
+            case.apply(decided)
+
+    return rate(split, batch.count, seconds)
 
 
 def main() -> int:
@@ -123,7 +149,7 @@ def main() -> int:
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     plain, members = batch_of(line), batch_of(member_line)
-    results = {}
+    results: dict[str, tuple[float, int | None]] = {}
     if options.only in "to columns":
         results["to columns"] = (rate(lambda: columns.to_columns(plain), plain.count, options.seconds), None)
     for name, (flow, goal) in FLOWS.items():
@@ -132,6 +158,8 @@ def main() -> int:
                 measured(flow, members if name.startswith("json") else plain, options.seconds),
                 goal,
             )
+    if options.only in "switch, four cases":
+        results["switch, four cases"] = (switched(plain, options.seconds), SWITCH_GOAL)
     if options.json:
         print(json.dumps({name: round(found) for name, (found, _) in results.items()}))
         return 0

@@ -18,7 +18,7 @@ class Outbox:
     def __init__(self) -> None:
         self._waiting: dict[str, wire.ToNode] = {}
         self._number = 0
-        self._filled = asyncio.Event()
+        self._taker: asyncio.Future[None] | None = None
         self._is_closed = False
 
     def put(self, message: wire.ToNode) -> bool:
@@ -30,18 +30,23 @@ class Outbox:
             self._number += 1
             kind = f"{kind} {self._number}"
         self._waiting[kind] = message
-        self._filled.set()
+        self._wake()
         return True
 
     def close(self) -> None:
         """What is in it is still said, and then the stream ends."""
         self._is_closed = True
-        self._filled.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
 
     async def take(self) -> list[wire.ToNode]:
-        """Everything, once there is something; nothing once it is closed and empty."""
-        await self._filled.wait()
-        if not self._is_closed:
-            self._filled.clear()
+        """Everything, once there is something; nothing once it is closed and empty. One task takes, no more: a future is
+        half of what an event costs, and each node waits with every message."""
+        if not self._waiting and not self._is_closed:
+            self._taker = asyncio.get_running_loop().create_future()
+            await self._taker
         taken, self._waiting = list(self._waiting.values()), {}
         return taken

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -95,12 +96,11 @@ class PeersService:
         names = frozenset(request.names)
         if request.with_names:
             reply.attached_names.extend(node.physical.name for node in self._nodes)
-        for node in self._nodes:
-            reply.unsettled += not node.is_settled
-            if _is_asked_for(node, request, names) and len(reply.nodes) < (
-                request.nodes_max or len(self._nodes)
-            ):
-                reply.nodes.append(node.status())
+        reply.unsettled = sum(not node.is_settled for node in self._nodes)
+        asked = () if request.counts_only else self._nodes
+        found = (node for node in asked if _is_asked_for(node, request, names))
+        nodes_max = request.nodes_max or len(self._nodes)
+        reply.nodes.extend(node.status() for node in itertools.islice(found, nodes_max))
         return reply
 
     async def look(self, request: wire.LookRequest, _: object = None) -> wire.LookReply:
@@ -146,9 +146,7 @@ async def _within(queue: TapQueue, seconds: float, tap_id: str) -> wire.TapEvent
 
 
 def _is_asked_for(node: AttachedNode, request: wire.StatusRequest, names: frozenset[str]) -> bool:
-    if request.counts_only or (request.unsettled_only and node.is_settled):
-        return False
-    return node.concerns(names)
+    return not (request.unsettled_only and node.is_settled) and node.concerns(names)
 
 
 class Peers:

@@ -20,6 +20,9 @@ from qanat.flow.selectors import matches
 # the next push would not bring, and every one more is one more reason to change an agent's statement.
 CHAIN_MAX = 3
 
+# Assignments that are remembered: agents with chains of three of ten collectors have 720 different ones.
+ASSIGNMENTS_MAX = 10_000
+
 Groups = dict[str, Candidates]
 
 
@@ -54,6 +57,7 @@ class Cluster:
         self.live = live or Live()
         configured = {name: config for name, config in (configs or {}).items() if config.text}
         self.statements = {name: self._statement(name, config, former) for name, config in configured.items()}
+        self._assignments: dict[tuple[Assigned, ...], Assignment] = {}
         self._collecting = {
             each.flow for each in self.statements.values() if each.gives_chain and not each.fault
         }
@@ -79,7 +83,13 @@ class Cluster:
 
     def assignment(self, node: Physical) -> Assignment:
         """What `node` should run."""
-        return assign(self._assigned(name, node) for name in self.runs(node))
+        statements = tuple(self._assigned(name, node) for name in self.runs(node))
+        found = self._assignments.get(statements)
+        if found is None:
+            if len(self._assignments) >= ASSIGNMENTS_MAX:
+                self._assignments.clear()
+            found = self._assignments[statements] = assign(statements)
+        return found
 
     def missing(self, name: str) -> str:
         """What has to be configured before logical node `name` can run anywhere; "" when nothing has."""

@@ -39,3 +39,19 @@ def test_node_that_does_not_say_what_it_was_told_is_told_again_after_a_while(run
         assert not node.assign(cluster)
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("start", "applied", "is_told"),
+    [(7, "same", False), (0, "same", True), (7, "older", True)],
+    ids=["comes from another master", "has just started", "is not done"],
+)
+def test_node_is_not_told_what_it_brings_along(start, applied, is_told):
+    cluster = Fixed("one")
+    revision = cluster.assignment(None).revision
+    report = wire.Report(wanted_revision=revision, applied_revision=applied.replace("same", revision))
+    node = AttachedNode(wire.Register(name="n", role="agent", start=start, report=report))
+    assert node.assign(cluster) is is_told
+    assert node.is_settled is (applied == "same")
+    assert node.assign(Fixed("two"))
+    assert not node.is_settled

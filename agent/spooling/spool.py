@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -71,6 +72,7 @@ class Spool:
         self._poll_interval_s = poll_interval_s
         self.files = Registry(context, completion, attributes, remembers=remembers)
         self._stability = Stability(context.clock, stable_s)
+        self._waiting: deque[Candidate] = deque()  # stable, in order, and not taken for want of room
         self._refused: set[tuple[str, Version]] = set()  # set aside, or tried to
         self._news: list[StreamEvent] = []
         self._is_identified = False
@@ -188,17 +190,23 @@ class Spool:
         stable = ordered(self._stability.stable(new), self._order)
         # Those of an earlier process first, in the order in which that one found them.
         stable.sort(key=lambda each: self.files.rank(each.version))
-        for candidate in stable:
-            if len(self.files) >= AHEAD_FILES_MAX:
-                break
+        self._waiting = deque(stable)
+        self._fill_up(is_fresh=True)
+
+    def _fill_up(self, *, is_fresh: bool) -> None:
+        """Take those that wait for their turn, while there is room. `is_fresh`: they were looked at just now."""
+        while self._waiting and len(self.files) < AHEAD_FILES_MAX:
+            candidate = self._waiting.popleft()
             try:
+                if not is_fresh and version_at(candidate.path) != candidate.version:
+                    continue  # the next scan will tell
                 is_reused = self._completion.is_reused(candidate.path)
             except OSError as error:
                 self.files.complain(candidate.path, error)
                 continue
             if is_reused:
                 self._refuse(candidate)
-            else:
+            elif not self.files.is_known(candidate.path):
                 self._add(candidate)
 
     def _is_new(self, candidate: Candidate) -> bool:
@@ -364,7 +372,8 @@ class Spool:
             self._complete()
 
     def _complete(self) -> None:
-        if self.files.complete():  # there may be others to take their places
+        if self.files.complete():
+            self._fill_up(is_fresh=False)
             self._scan_at_s = min(self._scan_at_s, self._retry_at_s)
 
     # -- the rest -----------------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Differences below this are no load, and not worth a reconnection: a tenth above the average, and ten nodes.
+# Differences below this are no load, and not worth a reconnection: a tenth above the average, and one node. Not more nodes, or
+# a small cluster's hang on one master for ever, once the others were restarted.
 TOLERANCE = 1.1
-TOLERANCE_NODES = 10
+TOLERANCE_NODES = 1
 
 # Nodes asked to leave at a time: each reconnects, registers and is told what it should run, a millisecond for the other master.
 MOVES_MAX = 200

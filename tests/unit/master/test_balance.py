@@ -15,8 +15,16 @@ def test_master_with_many_more_nodes_than_the_average_sheds_some_to_the_emptiest
 
 
 def test_small_differences_are_left():
-    assert shed("a", {"a": 60, "b": 50, "c": 45}) is None
+    assert shed("a", {"a": 56, "b": 50, "c": 49}) is None
+    assert shed("a", {"a": 2, "b": 0}) is None
     assert shed("a", {"a": 1000}) is None
+
+
+def test_nodes_of_a_small_cluster_spread_too():
+    due = shed("k3", {"k1": 0, "k2": 0, "k3": 5})
+    assert due is not None
+    assert (due.nodes, due.masters) == (3, ("k1", "k2"))
+    assert shed("k1", {"k1": 2, "k2": 1, "k3": 2}) is None
 
 
 def test_only_so_many_go_at_a_time():

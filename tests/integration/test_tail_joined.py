@@ -236,6 +236,38 @@ def test_cri_part_goes_on_in_the_next_file(tmp_path):
     driver.close()
 
 
+def test_cri_part_goes_on_when_kubernetes_rotates_what_a_link_points_to(tmp_path):
+    driver = Joined(tmp_path, "*.log", multiline=None, format="cri")
+    pod = tmp_path / "pod"
+    pod.mkdir()
+    (driver.logs / "app.log").symlink_to(pod / "0.log")
+    driver.start()
+    write(pod / "0.log", cri(b"stdout", b"F", b"1") + cri(b"stdout", b"P", b"ab"))
+    driver.sync()
+    (pod / "0.log").rename(pod / "0.log.20260101-000000")
+    write(pod / "0.log", cri(b"stdout", b"F", b"cd") + cri(b"stdout", b"F", b"2"))
+    driver.settle()
+    assert driver.events == [b"1", b"abcd", b"2"]
+    driver.close()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_event_goes_on_in_the_truncated_file_behind_its_copy(driver, killed):
+    log = driver.logs / "app.log"
+    write(log, b"0 x\n1 a\n b\n")
+    driver.sync()
+    driver.tail.save()
+    (driver.logs / "app.log.1").write_bytes(log.read_bytes())
+    log.write_bytes(b"")
+    write(log, b" c\n2 d\n")
+    if killed:
+        driver.crash()
+        driver.start()
+    driver.settle()
+    driver.wait()
+    assert driver.events == [b"0 x", b"1 a\n b\n c", b"2 d"]
+
+
 def test_docker_parts_are_joined_and_stack_traces_too(tmp_path):
     driver = Joined(tmp_path, "app.log", format="docker")
     driver.start()

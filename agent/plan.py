@@ -9,7 +9,7 @@ from itertools import takewhile
 from qanat.component import Full, Level
 from qanat.flow.model import Call, Keyword, LogicalNode, Text
 from qanat.flow.routes import Route
-from qanat.flow.switching import counted_once
+from qanat.flow.switching import balancing, counted_once
 
 # Where events wait when the flow names no channel. E2E: in the source, which can be read again.
 DEFAULT_CHANNELS = {
@@ -35,13 +35,15 @@ class Destination:
 @dataclass(frozen=True, slots=True)
 class Line:
     """One instance of the source, or of the several of a fan-in, and where its events go. `label` names its state directory.
-    `decorators`: right behind the source, before any channel."""
+    `decorators`: right behind the source, before any channel. `intake`: the same for a live source, whose events are numbered
+    by then."""
 
     label: str
     sources: tuple[Call, ...]
     channel: Call | None
     destinations: tuple[Destination, ...]
     decorators: tuple[Call, ...] = ()
+    intake: tuple[Call, ...] = ()
 
 
 def lines(
@@ -57,10 +59,16 @@ def lines(
     The first destination is named like the node: a flow that becomes a fan-out goes on where it was.
 
     Decorators that all destinations of a channel share run before it: what they remove takes no room in it. But events of a live
-    source have no positions before they are in the channel."""
+    source have no positions before they are in the channel.
+
+    Load is balanced before a channel, so that what was chosen for an event stays chosen whatever becomes of the destinations."""
     is_pushed = any(is_live(source.name) for source in node.sources)
     levels = [level_of(route.sinks[0].name) for route in routes]
-    channel = node.channel or (LIVE_CHANNELS[max(levels)] if is_pushed else None)
+    choose = next(iter(balancing(routes[0].decorators)), None)
+    channel = node.channel or (LIVE_CHANNELS[max(levels)] if is_pushed or choose is not None else None)
+    intake = () if choose is None or not is_pushed else (choose,)
+    if intake:
+        routes = tuple(replace(route, decorators=_chosen_first(route.decorators, choose)) for route in routes)
     shared = () if channel is None or is_pushed else _shared(routes)
     chains = counted_once(route.decorators[len(shared) :] for route in routes)
     found = tuple(
@@ -68,7 +76,7 @@ def lines(
         for number, (route, level, chain) in enumerate(zip(routes, levels, chains, strict=True))
     )
     if channel is not None:
-        return (Line(node.name, node.sources, channel, found, shared),)
+        return (Line(node.name, node.sources, channel, found, shared, intake),)
     return tuple(
         Line(
             each.label,
@@ -79,6 +87,12 @@ def lines(
         )
         for each in found
     )
+
+
+def _chosen_first(chain: tuple[Call, ...], choose: Call | None) -> tuple[Call, ...]:
+    """Without the choice, and what lets only its own through before the decorators of all: they have less to do."""
+    at = next(number for number, call in enumerate(chain) if call is choose)
+    return (chain[at + 1], *chain[:at], *chain[at + 2 :])
 
 
 def _shared(routes: tuple[Route, ...]) -> tuple[Call, ...]:

@@ -14,6 +14,7 @@ import structlog
 from agent import abreast, home
 from agent.abreast import Pace
 from agent.channelled import Channelled, Deliver
+from agent.chosen import Chosen
 from agent.decorated import DecoratedSource
 from agent.delivery import Delivery
 from agent.fan_in import FanIn, LiveFanIn, directory
@@ -142,7 +143,9 @@ class Agent:
         tap = self.taps.at(line.label)
         feed: Feed | PushedFeed
         if isinstance(source, LiveSource):
-            feed = PushedFeed(source, channel, cursors, context, metrics, tap)
+            intake = build_chain(line.intake, context)
+            into = channel if intake is None else Chosen(channel, intake, channel_context)
+            feed = PushedFeed(source, into, cursors, context, metrics, tap)
         else:
             behind = _behind(source, line.decorators, context)
             feed = Feed(behind, channel, cursors, context, metrics, pace, tap)

@@ -12,9 +12,11 @@ from qanat.batch import Batch, PayloadForm
 from qanat.component import Context
 from qanat.decorator import Decorator
 from qanat.decorators.common.cases import OWN
+from qanat.decorators.load_balance import LoadBalance
 from qanat.errors import ConfigError, RetryableError
 from qanat.flow.bind import bind
 from qanat.flow.model import Call
+from qanat.flow.switching import BALANCE, shares_of
 
 log = structlog.get_logger(__name__)
 
@@ -112,10 +114,17 @@ def build_chain(calls: Sequence[Call], context: Context) -> Chain | None:
 
 
 def _built(call: Call, context: Context) -> Decorator:
+    if call.name == BALANCE:
+        return _balance(call, context)
     if call.name in OWN:
         return OWN[call.name](call, context)
     found = registry.decorator(call.name)
     return found(bind(call, found.Config), context)
+
+
+def _balance(call: Call, context: Context) -> Decorator:
+    shares, arguments = shares_of(call)
+    return LoadBalance(bind(arguments, LoadBalance.Config), context, shares)
 
 
 def _check(before: Batch, after: Batch) -> None:

@@ -135,12 +135,15 @@ def _check_switch(switch: Switch, faults: Faults) -> None:
 
 
 def _check_sinks_together(node: LogicalNode, tier: Tier, faults: Faults) -> None:
-    if tier is Tier.AGENT:
-        try:
+    try:
+        if tier is Tier.AGENT:
             routes(node.sink, registry.general_form)
-        except ConfigError as error:
-            faults.add_error(error, node.sink.place)
-    elif any(isinstance(undecorated(branch.sink)[1], Failover) for branch in branches(node.sink)):
+            return
+        found = list(branches(node.sink))
+    except ConfigError as error:
+        faults.add_error(error, node.sink.place)
+        return
+    if any(isinstance(undecorated(branch.sink)[1], Failover) for branch in found):
         faults.add(
             node.sink.place,
             f"{print_sink(node.sink)}: a failover is for an agent's collectors; a collector stores in one place, or with "

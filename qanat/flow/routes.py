@@ -7,13 +7,14 @@ agentE2ESink("c2") >`; the components know how (`AgentSink.general_form`). Fan-o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from qanat.errors import ConfigError
 from qanat.flow.faults import Faults
 from qanat.flow.model import Call, Decorated, Failover, SinkExpression
 from qanat.flow.printer import print_sink
 from qanat.flow.sinks import calls, undecorated, with_calls, with_parts
-from qanat.flow.switching import branches
+from qanat.flow.switching import balancing, branches
 
 GeneralForm = Callable[[Call], SinkExpression]
 
@@ -43,7 +44,24 @@ def routes(sink: SinkExpression, general_form: GeneralForm) -> tuple[Route, ...]
         _refuse_mixture(chain, faults)
         found.append(Route(tuple(calls(chain)), branch.required, heads))
     faults.raise_if_any()
-    return tuple(found)
+    return _balanced(tuple(found), sink)
+
+
+def _balanced(found: tuple[Route, ...], sink: SinkExpression) -> tuple[Route, ...]:
+    """Where load is balanced over single sinks, each is followed by the others, beginning with the next."""
+    chosen = {id(call) for route in found for call in balancing(route.decorators)}
+    if not chosen:
+        return found
+    if len(chosen) > 1 or not all(balancing(route.decorators) for route in found):
+        raise ConfigError(
+            "on an agent loadBalance is for all destinations of a logical node: loadBalance [ a, b ]; it can't be in a branch "
+            "of a fan-out or in a case",
+            place=getattr(sink, "place", None),
+        )
+    if len({route.sinks[0].name for route in found}) > 1 or any(len(route.sinks) > 1 for route in found):
+        return found
+    sinks = tuple(route.sinks[0] for route in found)
+    return tuple(replace(route, sinks=sinks[at:] + sinks[:at]) for at, route in enumerate(found))
 
 
 def _flat(sink: SinkExpression) -> SinkExpression:

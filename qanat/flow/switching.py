@@ -10,21 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from qanat.flow.model import Boolean, Branch, Call, FanOut, Items, Keyword, SinkExpression, Switch, Text
+from qanat.errors import ConfigError
+from qanat.flow.model import (
+    Boolean,
+    Branch,
+    Call,
+    FanOut,
+    Integer,
+    Items,
+    Keyword,
+    SinkExpression,
+    Switch,
+    Text,
+)
 from qanat.flow.sinks import decorated, undecorated
 
 DECIDE = "switch"  # (on, cases, otherwise): `otherwise` is whether there is an else
 CASE = "case"  # (value); without one it is else
+LOAD_BALANCE = "loadBalance"  # what a flow says, before a fan-out
+BALANCE = "balance"  # what that becomes: with the number of branches as its last argument
 COUNTS = "counts"  # of DECIDE: whether it counts what belongs to no case
 
 _SILENT = Keyword(COUNTS, Boolean(False))
 
 
 def spread(sink: SinkExpression) -> SinkExpression:
-    """The expression; a switch behind its decorators as a fan-out behind one more.
+    """The expression; a switch behind its decorators as a fan-out behind one more, and load balancing alike. Raises ConfigError.
 
     `else` is the first branch, so that a case which is added at the end changes the place of no other."""
     heads, inner = undecorated(sink)
+    _refuse_misplaced(heads, inner)
+    if isinstance(inner, FanOut) and heads and heads[-1].name == LOAD_BALANCE:
+        return _balanced(heads, inner)
     if not isinstance(inner, Switch):
         return sink
     cases = Items(tuple(case.value for case in inner.cases))
@@ -44,6 +61,7 @@ def branches(sink: SinkExpression) -> Iterator[Branch]:
         if isinstance(undecorated(branch.sink)[1], FanOut | Switch):
             found = list(branches(branch.sink))
         else:
+            _refuse_misplaced(*undecorated(branch.sink))
             found = [branch]
         for each in found:
             yield Branch(decorated(heads, each.sink), each.required)
@@ -57,6 +75,38 @@ def counted_once(chains: Iterable[tuple[Call, ...]]) -> list[tuple[Call, ...]]:
         found.append(tuple(_silent(call) if id(call) in seen else call for call in chain))
         seen.update(id(call) for call in chain if call.name == DECIDE)
     return found
+
+
+def shares_of(call: Call) -> tuple[int, Call]:
+    """Among how many BALANCE chooses, and what the flow said about how."""
+    shares = call.keywords[-1].value
+    assert isinstance(shares, Integer)
+    return shares.value, replace(call, name=LOAD_BALANCE, keywords=call.keywords[:-1])
+
+
+def balancing(chain: tuple[Call, ...]) -> tuple[Call, ...]:
+    """Every BALANCE among the decorators of a branch."""
+    return tuple(call for call in chain if call.name == BALANCE)
+
+
+def _balanced(heads: tuple[Call, ...], inner: FanOut) -> SinkExpression:
+    said = heads[-1]
+    shares = Keyword("shares", Integer(len(inner.branches)))
+    choose = replace(said, name=BALANCE, keywords=(*said.keywords, shares))
+    branches = [
+        _of(branch, Call(CASE, (Text(str(number)),), place=said.place))
+        for number, branch in enumerate(inner.branches)
+    ]
+    return decorated((*heads[:-1], choose), FanOut(tuple(branches), inner.place))
+
+
+def _refuse_misplaced(heads: tuple[Call, ...], inner: SinkExpression) -> None:
+    at = [number for number, call in enumerate(heads) if call.name == LOAD_BALANCE]
+    if at and (at != [len(heads) - 1] or not isinstance(inner, FanOut)):
+        raise ConfigError(
+            "loadBalance stands right before the destinations that it chooses from: loadBalance [ a, b ]",
+            place=heads[at[0]].place,
+        )
 
 
 def values(items: Items) -> list[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from qanat.testing.cluster import LOOPBACK, Cluster, Collector, free_port, published
+from qanat.testing.cluster import LOOPBACK, Cluster, Collector, free_port, published, temporary
 from tests.integration.lines import append, assert_drains_clean, numbered, tail
-from tests.integration.test_live_sources import connected
+from tests.integration.test_live_sources import LINES, connected, sending
 
 ROUND = 4_000
 ROUNDS = 4
@@ -161,3 +161,50 @@ def test_fan_in_of_live_sources_stores_what_was_answered_once_when_the_collector
     agent.start()
     cluster.wait_until_stored(2 * len(numbered(0, ROUNDS * ROUND, "s0")))
     assert_drains_clean(cluster, 2 * ROUNDS * ROUND, streams=2)
+
+
+@pytest.mark.parametrize("source", ["files", "pushed"])
+def test_balanced_load_is_stored_once_when_a_destination_dies_for_good_and_the_agent_is_killed(
+    cluster, source
+):
+    c1, c2 = (cluster.collector(name, "roll=300ms") for name in ("c1", "c2"))
+    port = free_port()
+    how, read = (
+        ("", tail(cluster)) if source == "files" else ("(round_robin)", f'netcat({port}, host="{LOOPBACK}")')
+    )
+    sink = f"loadBalance{how} " + "[ agentE2EChain({0}, {1}), agentE2EChain({1}, {0}) ]"
+    agent = cluster.agent("a1", read, c1, c2, sink=sink, tune={"agent.delivery.RETRY_S_MAX": 0.2})
+    cluster.start()
+    senders = sending(cluster, port, 2) if source == "pushed" else []
+    streams, lines = (2, LINES) if senders else (8, ROUND)
+    if not senders:
+        for number in range(streams):
+            append(cluster.directory / "in" / f"{number}.log", numbered(0, lines // 2, f"s{number}"))
+    cluster.wait_until(lambda: c1.stored_events() > 0 and c2.stored_events() > 0, "both take part")
+    c1.kill()
+    if not senders:
+        for number in range(streams):
+            append(cluster.directory / "in" / f"{number}.log", numbered(lines // 2, lines, f"s{number}"))
+        agent.kill()
+        agent.start()
+    for sender in senders:
+        sender.join()
+    size = sum(len(numbered(0, lines, f"s{number}")) for number in range(streams))
+    cluster.wait_until(
+        lambda: sum(path.stat().st_size for path in cluster.out.rglob("*web-*") if path.is_file()) >= size,
+        "all is stored",
+        90.0,
+    )
+    agent.stop()
+    c1.start()
+    assert_in_sum_once(cluster, streams, lines)
+
+
+def assert_in_sum_once(cluster: Cluster, streams: int, lines: int) -> None:
+    """In all collectors' files together; a stream that moved is in order in each of them."""
+    cluster.wait_until(lambda: not temporary(cluster.out), "all files are published")
+    cluster.stop()
+    found = [line for path in published(cluster.out) for line in path.read_bytes().splitlines()]
+    wanted = [line for n in range(streams) for line in numbered(0, lines, f"s{n}").splitlines()]
+    assert len(found) == len(wanted)
+    assert set(found) == set(wanted)

@@ -1,7 +1,10 @@
 """Feeds a channel from a live source: takes parcels from its inlet, has them formed into batches, and says what is safe.
 
 The counterpart of `agent.feed`, with the same life. The events of one process are one stream, numbered from 0; those of earlier
-processes are over. What a channel refuses is offered again; meanwhile the inlet fills, and the source makes its peers wait.
+processes are over. Where peers number their events themselves each has a stream of its own, which lasts: the channel remembers
+how far it has it, so that what a peer repeats is taken once, whoever died meanwhile.
+
+What a channel refuses is offered again; meanwhile the inlet fills, and the source makes its peers wait.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import structlog
 
@@ -28,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 # Of the streams that live sources have in a channel; the rest of a name is new with each process.
 STREAM_PREFIX = "live#"
+
+# Of those whose events their peers number.
+NUMBERED_PREFIX = f"{STREAM_PREFIX}of#"
 
 # What is counted when a stopping agent's channel takes nothing more.
 UNACCEPTED = "events_unaccepted"
@@ -76,9 +83,9 @@ class PushedFeed:
         self._stream = f"{STREAM_PREFIX}{secrets.token_hex(6)}"
         self._inlet = BoundedInlet()
         self._stopping = threading.Event()
-        self._end = 0  # of the stream
-        self._safe = 0
-        self._waiting: deque[_Waiting] = deque()
+        self._ends: dict[str, int] = {self._stream: 0}
+        self._safe: dict[str, int] = {self._stream: 0}
+        self._waiting: dict[str, deque[_Waiting]] = {}
         self._is_started = False
         self._failures = 0  # in a row
         self._until_s = 0.0  # once it is stopping: when it gives up
@@ -100,9 +107,21 @@ class PushedFeed:
             except RetryableError as error:
                 self._wait(error)
                 continue
-            self.channel.forget([name for name in known if name.startswith(STREAM_PREFIX)])
+            self._recover(known)
             return True
         return False
+
+    def _recover(self, known: Mapping[str, int]) -> None:
+        """Of the streams of live sources in the channel, those go on that the source knows."""
+        numbered = {
+            name.removeprefix(NUMBERED_PREFIX): end
+            for name, end in known.items()
+            if name.startswith(NUMBERED_PREFIX)
+        }
+        kept = {NUMBERED_PREFIX + stream for stream in self._source.recover(numbered)}
+        self._ends |= {name: known[name] for name in kept}
+        self._safe |= {name: known[name] for name in kept}
+        self.channel.forget([name for name in known if name.startswith(STREAM_PREFIX) and name not in kept])
 
     def run(self) -> None:
         """*Blocking* until `stop`, then until what was received is in the channel, or refused for too long."""
@@ -127,7 +146,7 @@ class PushedFeed:
     def is_safe(self) -> bool:
         """After `run`: all that the channel has taken is safe in it, and only then surely seen by its readers."""
         self._settle()
-        return self._safe >= self._end
+        return all(self._safe[stream] >= end for stream, end in self._ends.items())
 
     def leave(self) -> None:
         """After `run`: another channel takes over. There is nothing to note: what this one has taken never comes again."""
@@ -153,8 +172,10 @@ class PushedFeed:
         while self._waiting and time.monotonic() < self._until_s:
             self._settle()
             time.sleep(SETTLE_S)
-        while self._waiting:
-            self._waiting.popleft().settled(False)
+        for waiting in self._waiting.values():
+            for each in waiting:
+                each.settled(False)
+        self._waiting.clear()
         if self._left:
             self._context.count(UNACCEPTED, self._left)
             log.warning(
@@ -170,23 +191,60 @@ class PushedFeed:
             return 0
         self._put_at_s = time.monotonic()
         left = 0
-        for formed in self._source.form(parcels):
-            for events in inlet.within_limits(formed):
-                if events.count and (left or not self._put(self._batch(events))):
-                    left += events.count
-        for parcel in parcels:
-            if parcel.settled is None:
-                continue
-            if left:
-                parcel.settled(False)
+        for stream, alike in groupby(parcels, lambda each: each.stream):
+            if stream:
+                left += sum([self._put_numbered(NUMBERED_PREFIX + stream, each) for each in alike])
             else:
-                self._waiting.append(_Waiting(self._end, parcel.settled))
-        cost_s = time.monotonic() - self._put_at_s
-        self._linger_s = min(max(LINGER_S, LINGER_SHARE * cost_s), LINGER_S_MAX)
+                left += self._put_formed(list(alike))
         return left
 
-    def _batch(self, events: Events) -> Batch:
-        return inlet.placed(events, self._stream, self._end, self._context.clock.wall_ns())
+    def _put_formed(self, parcels: Sequence[Parcel]) -> int:
+        left = 0
+        for formed in self._source.form(parcels):
+            for events in inlet.within_limits(formed):
+                if events.count and (left or not self._put(self._batch(events, self._stream))):
+                    left += events.count
+        for parcel in parcels:
+            self._wait_for(self._stream, parcel, taken=not left)
+        return left
+
+    def _put_numbered(self, stream: str, parcel: Parcel) -> int:
+        """What a peer repeats the channel has, and is not put again."""
+        if parcel.content is None:
+            self._forget(stream)
+            return 0
+        end = self._ends.setdefault(stream, parcel.start)
+        self._safe.setdefault(stream, parcel.start)
+        events, left = parcel.content, 0
+        if parcel.start > end:  # what is before it was not taken, as the agent stops
+            left = events.count
+        known = min(end - parcel.start, events.count)
+        if known > 0:
+            events = Events(events.payload.slice(known), events.count - known, events.attributes)
+        for each in inlet.within_limits(events) if not left else ():
+            if each.count and (left or not self._put(self._batch(each, stream))):
+                left += each.count
+        self._wait_for(stream, parcel, taken=not left, end=parcel.start + parcel.content.count)
+        return left
+
+    def _forget(self, stream: str) -> None:
+        """Its peer has ended it, once it was told that all is safe."""
+        if stream not in self._waiting and self._ends.pop(stream, None) is not None:
+            self._safe.pop(stream, None)
+            self.channel.forget([stream])
+
+    def _wait_for(self, stream: str, parcel: Parcel, *, taken: bool, end: int | None = None) -> None:
+        """Tell the peer once it is safe."""
+        if parcel.settled is None:
+            return
+        if not taken:
+            parcel.settled(False)
+            return
+        end = self._ends[stream] if end is None else end
+        self._waiting.setdefault(stream, deque()).append(_Waiting(end, parcel.settled))
+
+    def _batch(self, events: Events, stream: str) -> Batch:
+        return inlet.placed(events, stream, self._ends[stream], self._context.clock.wall_ns())
 
     def _put(self, batch: Batch) -> bool:
         """*Blocking* until the channel has taken it; False when it had not before the stopping feed's time was over."""
@@ -201,7 +259,7 @@ class PushedFeed:
             if self._stopping.is_set() and time.monotonic() >= self._until_s:
                 return False
             self._settle()
-        self._end = batch.end
+        self._ends[batch.stream] = batch.end
         if (sample := self._tap.sample) is not None:
             sample(batch)
         if self._failures:
@@ -211,9 +269,15 @@ class PushedFeed:
 
     def _settle(self) -> None:
         """Tell whoever waits for it that events are safe."""
-        self._safe = self.channel.accepted().get(self._stream, self._safe)
-        while self._waiting and self._waiting[0].end <= self._safe:
-            self._waiting.popleft().settled(True)
+        for stream, end in self.channel.accepted().items():
+            if stream in self._safe:
+                self._safe[stream] = end
+        for stream in [*self._waiting]:
+            waiting, safe = self._waiting[stream], self._safe[stream]
+            while waiting and waiting[0].end <= safe:
+                waiting.popleft().settled(True)
+            if not waiting:
+                del self._waiting[stream]
 
     def _measure(self) -> None:
         now_s = time.monotonic()

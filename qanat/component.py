@@ -195,11 +195,15 @@ class Parcel:
     `size_bytes`: what it takes; at most `limits.BATCH_BYTES_MAX`.
     `settled`: called once, on the feed's thread. True: all of it is safe in the channel, the peer may be told. False: it is
     not, and won't be, as the node stops: the peer has to repeat it.
+    `stream`: where the peer numbers its events, a stream of its own (`LiveSource.recover`); `start`: the number of the first.
+    Then `content` is `Events`, parcels of a stream are in order, and what the channel has is not taken again; None: it ends.
     """
 
     content: Any
     size_bytes: int
     settled: Callable[[bool], None] | None = None
+    stream: str = ""
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +253,10 @@ class LiveSource(Component):
     def open(self) -> None:
         """Take the addresses to listen on, check what can be checked; nobody is answered yet. Raises ConfigError when the
         configuration can't work on this host."""
+
+    def recover(self, known: Mapping[str, int]) -> Iterable[str]:
+        """Told before `start` how far the channel has each stream whose peer numbers its events; gives those that may go on."""
+        return ()
 
     @abc.abstractmethod
     def start(self, inlet: Inlet) -> None:

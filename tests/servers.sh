@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql] [namespaces] [syslog]
-# [flume]`,
-# default all. `namespaces` is what hosts of network namespaces need, `flume` the client that Flume NG's programs use.
+# [flume] [kafka]`, default all.
+# `namespaces` is what hosts of network namespaces need, `flume` the client that Flume NG's programs use.
 #
 # It may as root on Debian and its kin. Elsewhere it says what is missing, and the tests that need it are skipped;
 # with QANAT_REQUIRE_SERVERS=1 that is a failure. No service is started or changed: the tests start their own servers.
@@ -20,6 +20,7 @@ senders=${QANAT_SENDERS:-${XDG_CACHE_HOME:-$HOME/.cache}/qanat/senders}
 have_syslog() { [ -x "$senders/usr/sbin/rsyslogd" ] && [ -x "$senders/usr/sbin/syslog-ng" ] && command -v logger >/dev/null; }
 # Jars that no distribution has; Maven fetches them, with what they need.
 jars=${QANAT_JARS:-${XDG_CACHE_HOME:-$HOME/.cache}/qanat/jars}
+have_kafka() { ls "$jars"/kafka/kafka_2.13-*.jar >/dev/null 2>&1 && command -v java >/dev/null; }
 have_flume() { ls "$jars"/flume/flume-ng-sdk-*.jar >/dev/null 2>&1 && command -v javac >/dev/null; }
 
 # Why installing would not do, if so. That is never a failure: no QANAT_REQUIRE_SERVERS makes one root, or lets a container have it.
@@ -27,6 +28,7 @@ hopeless_zookeeper() { :; }
 hopeless_postgresql() { :; }
 hopeless_syslog() { :; }
 hopeless_flume() { :; }
+hopeless_kafka() { :; }
 hopeless_namespaces() {
   if [ "$(id -u)" != 0 ]; then
     echo "network namespaces are for root"
@@ -47,9 +49,11 @@ packages_syslog() {
   echo rsyslog syslog-ng-core
   apt-cache depends rsyslog syslog-ng-core 2>/dev/null | sed -n 's/^ *Depends: \(lib[^<]*\)$/\1/p' | grep -v '^libc6$' | sort -u
 }
-packages_flume() { echo default-jdk-headless maven; }
+packages_flume() { echo default-jdk-headless maven flume; }
+packages_kafka() { echo default-jdk-headless maven kafka; }
 prepare_zookeeper() { :; }
 prepare_flume() { :; }
+prepare_kafka() { :; }
 prepare_syslog() { :; }
 prepare_namespaces() { :; }
 prepare_postgresql() {
@@ -84,9 +88,12 @@ may_install() {
 install_packages() {
   if [ "${2:-}" = maven ]; then
     if ! command -v mvn >/dev/null || ! command -v javac >/dev/null; then
-      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null 2>&1 || return 1
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" "$2" </dev/null >/dev/null 2>&1 || return 1
     fi
-    fetch_jars flume org.apache.flume:flume-ng-sdk:1.9.0
+    case $3 in
+      flume) fetch_jars flume org.apache.flume:flume-ng-sdk:1.9.0 ;;
+      kafka) fetch_jars kafka org.apache.kafka:kafka_2.13:3.9.1 ;;
+    esac
     return
   fi
   if [ "$1" = rsyslog ]; then
@@ -103,7 +110,7 @@ unpack_packages() (
   for deb in *.deb; do dpkg -x "$deb" "$senders" || return 1; done
 )
 
-for server in ${*:-zookeeper postgresql namespaces syslog flume}; do
+for server in ${*:-zookeeper postgresql namespaces syslog flume kafka}; do
   why=$("hopeless_$server")
   if [ -n "$why" ]; then
     echo "servers: $why; the tests that need them are left out" >&2

@@ -13,6 +13,7 @@ from tests.tidy.tree import PROGRAMS, imports, modules, name
 # A vendor's library, and the only files or directories that import it.
 CONFINED = {
     "aiohttp": ("master/http.py", "agent/posted/server.py"),
+    "confluent_kafka": ("agent/kafka/consumer.py",),
     "kazoo": ("qanat/coordination/zookeeper.py",),
     "sqlite3": ("qanat/coordination/",),
     "prometheus_client": ("qanat/metrics.py", "qanat/described.py"),
@@ -22,6 +23,7 @@ CONFINED = {
     "fastavro": ("agent/spooling/", "collector/", "qanat/ledger/"),
     "pyarrow": (
         "agent/avro/",
+        "agent/kafka/",
         "agent/joining/",
         "agent/otlp/",
         "agent/posted/",

@@ -1,0 +1,1 @@
+"""Partitions of Kafka as streams: the source `kafka`."""

@@ -1,0 +1,280 @@
+"""`kafka("k1:9092,k2:9092", "orders")`: the messages of a topic of Apache Kafka.
+
+Guarantee: exactly once into storage, and in the order of each partition. Each partition is a stream whose positions are Kafka's
+offsets, so an agent that dies goes on where storage ends. What the group has committed in Kafka is written after that, for those
+who watch its lag, and never read. That holds as long as one agent alone reads a partition, and no broker deals them out: this is
+no member of a group that is rebalanced. For several agents give each its share, `member="1/3"`, `"2/3"`, `"3/3"`, or its
+`partitions="0-5,8"`. While one is down its partitions wait for it. A partition that a changed flow moves to another agent is
+another sender's stream there, and begins as `start` says: what was stored before is stored again, or what waits is left out.
+
+    orders : kafka("k1:9092,k2:9092", "orders", group="qanat") | agentE2EChain("c1", "c2") ;
+
+Value, key and headers are `body`, `key` and an attribute each; the message's time is the event's. Aborted transactions are left
+out. What Kafka has deleted before it was read is counted (`offsets_gone`). Needs the extra `kafka`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+import msgspec
+import structlog
+
+from agent.kafka.partitions import chosen
+from qanat import limits
+from qanat.batch import Batch, PayloadForm
+from qanat.component import Context, Source, StreamEvent, StreamFound, Wrong
+from qanat.config import Bytes
+from qanat.errors import ConfigError, RetryableError
+
+log = structlog.get_logger(__name__)
+
+# Messages at a time: of 200 bytes, two batches.
+MESSAGES_MAX = 10_000
+
+# The longest wait of a `poll` without looking whether it was woken, and for so many messages.
+SLICE_S = 0.05
+
+LOOK_S = 60.0  # how often new partitions are looked for
+RETRY_S = 2.0  # after an answer that did not come
+SHOW_S = 1.0  # how often the group's offsets are written
+
+# What is assumed of a message before the first has come.
+MESSAGE_BYTES = 200
+
+
+class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `kafka(...)` accepts."""
+
+    brokers: str  # `host:port` of some of them, separated by commas
+    topic: str
+    group: str = "qanat"  # whose offsets are written, for others to see
+    partitions: str = ""  # `0-3,7`; all by default
+    member: str = ""  # `2/3`: the second of three agents, which read a third each
+    start: Literal["beginning", "end"] = "beginning"  # of partitions that are not in storage yet
+    properties: str = ""  # librdkafka's, as `security.protocol=ssl,ssl.ca.location=/etc/ca.pem`
+    event_bytes: Bytes = limits.EVENT_BYTES_MAX  # larger values are cut, and counted
+
+
+class Kafka(Source):
+    """A stream for each partition."""
+
+    name: ClassVar[str] = "kafka"
+    Config: ClassVar[type[msgspec.Struct]] = KafkaConfig
+
+    @classmethod
+    def check(cls, config: KafkaConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        for argument in ("brokers", "topic", "group"):
+            if not getattr(config, argument).strip():
+                yield Wrong(argument, "it is empty")
+        for argument in ("partitions", "member"):
+            try:
+                chosen(**{"partitions": "", "member": "", argument: getattr(config, argument)})
+            except ValueError as error:
+                yield Wrong(argument, str(error))
+        try:
+            _properties(config.properties)
+        except ValueError as error:
+            yield Wrong("properties", str(error), conceals=True)
+        if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
+            yield Wrong("event_bytes", f"it must be from 1 to {limits.EVENT_BYTES_MAX}")
+
+    def __init__(self, config: KafkaConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._config = config
+        self._is_mine = chosen(config.partitions, config.member)
+        self._consumer: Any = None
+        self._identity = ""
+        self._known: dict[str, int] = {}  # partitions by stream
+        self._next: dict[int, int] = {}  # offsets, of those that are read
+        self._came: dict[int, deque[Any]] = {}
+        self._acked: dict[int, int] = {}
+        self._shown_s = 0.0
+        self._look_s = 0.0
+        self._is_first = True
+        self._woken = threading.Event()
+        self._message_bytes = float(MESSAGE_BYTES)
+
+    def open(self) -> None:
+        """Raises ConfigError."""
+        try:
+            from agent.kafka.consumer import Partitions
+        except ImportError as error:
+            raise ConfigError(
+                f"kafka needs confluent-kafka: install qanat with the extra kafka. {error}"
+            ) from error
+        settings = {"bootstrap.servers": self._config.brokers, "group.id": self._config.group}
+        self._consumer = Partitions(self._config.topic, {**_properties(self._config.properties), **settings})
+
+    def recover(self, known: Mapping[str, int]) -> None:
+        """Nothing: a partition's stream has the name of topic and partition, whoever looks."""
+
+    def poll(self, timeout_s: float) -> list[StreamEvent]:
+        """See Source.poll."""
+        until_s = time.monotonic() + timeout_s
+        while True:
+            if time.monotonic() >= self._look_s and (news := self._look()):
+                return news
+            if self._next and not any(self._came.values()):
+                self._fetch(min(SLICE_S, max(0.0, until_s - time.monotonic())))
+            if any(self._came.values()) or time.monotonic() >= until_s or self._woken.is_set():
+                self._woken.clear()
+                return []
+            if not self._next:
+                self._woken.wait(min(RETRY_S, max(0.0, until_s - time.monotonic())))
+
+    def seek(self, stream: str, position: int) -> None:
+        """See Source.seek."""
+        partition = self._known[stream]
+        try:
+            low, high = self._consumer.bounds(partition)
+        except RetryableError:
+            low, high = position, position  # it is found out by reading
+        if low > position:
+            self.context.count("offsets_gone", low - position)
+            log.warning("kafka_offsets_gone", stream=stream, first=position, count=low - position)
+        if high < position:
+            log.error(
+                "kafka_offsets_missing",
+                stream=stream,
+                stored=position,
+                end=high,
+                why="Kafka lost what it had given; the stream goes on when its offsets are beyond what is stored",
+            )
+        self._next[partition] = position
+        self._came.clear()
+        # From its end on, rather than from its beginning, where offsets are missing.
+        self._consumer.read_from(
+            {each: max(at, low) if each == partition else at for each, at in self._next.items()}
+        )
+
+    def read(self, max_bytes: int) -> Batch | None:
+        """Messages of the partition whose turn it is."""
+        if not any(self._came.values()):
+            if not self._next:
+                return None
+            self._fetch(0.0)
+        for partition in list(self._came):
+            waiting = self._came.pop(partition)
+            if not waiting:
+                continue
+            batch = self._batch(partition, waiting, max_bytes)
+            if waiting:
+                self._came[partition] = waiting  # behind the others
+            return batch
+        return None
+
+    def acknowledge(self, positions: Mapping[str, int]) -> None:
+        """Written for the group, now and then."""
+        self._acked |= {self._known[stream]: at for stream, at in positions.items() if stream in self._known}
+        if time.monotonic() - self._shown_s >= SHOW_S:
+            self._show()
+
+    def save(self) -> None:
+        """Nothing: what is stored is known downstream."""
+
+    def wake(self) -> None:
+        """See Source.wake."""
+        self._woken.set()
+
+    def lag_bytes(self) -> int:
+        """As many messages as there are, of the size that they had so far."""
+        events = sum(max(0, self._consumer.high(partition) - at) for partition, at in self._next.items())
+        return int(events * self._message_bytes)
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            if self._acked:
+                consumer.show(self._acked)
+            consumer.close()
+
+    def _look(self) -> list[StreamEvent]:
+        """Partitions that are new."""
+        try:
+            topic = self._consumer.topic()
+            identity = topic.identity
+            if self._identity and identity != self._identity:
+                log.warning(
+                    "kafka_topic_is_another", topic=self._config.topic, before=self._identity, now=identity
+                )
+                self._known, self._next, self._came = {}, {}, {}
+                self._consumer.read_from({})
+            found: list[StreamEvent] = []
+            known = set(self._known.values())
+            names: dict[str, int] = {}
+            for partition in topic.partitions:
+                if not self._is_mine(partition) or partition in known:
+                    continue
+                low, high = self._consumer.bounds(partition)
+                at_end = self._is_first and self._config.start == "end"
+                stream = f"kafka:{self._config.topic}:{identity}:{partition}"
+                names[stream] = partition
+                found.append(StreamFound(stream, high if at_end else low))
+        except RetryableError as error:
+            self.context.count("kafka_failures", 1)
+            log.warning("kafka_not_answering", topic=self._config.topic, error=str(error))
+            self._look_s = time.monotonic() + RETRY_S
+            return []
+        self._identity, self._is_first = identity, False
+        self._known |= names
+        self._look_s = time.monotonic() + LOOK_S
+        return found
+
+    def _fetch(self, timeout_s: float) -> None:
+        try:
+            messages = self._consumer.messages(MESSAGES_MAX, timeout_s)
+        except RetryableError as error:
+            self.context.count("kafka_failures", 1)
+            log.warning("kafka_refuses", topic=self._config.topic, error=str(error))
+            self._woken.wait(RETRY_S)
+            return
+        for message in messages:
+            partition = message.partition()
+            if message.offset() >= self._next.get(partition, limits.POSITION_MAX):
+                self._came.setdefault(partition, deque()).append(message)
+
+    def _batch(self, partition: int, waiting: deque[Any], max_bytes: int) -> Batch:
+        """Takes from `waiting`. Offsets that nobody has (compaction, transactions) are covered, too."""
+        from agent.kafka.columns import columns_of
+
+        taken, size_bytes = [waiting.popleft()], 0
+        size_bytes = len(taken[0])
+        while waiting and size_bytes + len(waiting[0]) <= max_bytes:
+            size_bytes += len(waiting[0])
+            taken.append(waiting.popleft())
+        self._message_bytes += (size_bytes / len(taken) - self._message_bytes) / 8
+        start, end = self._next[partition], taken[-1].offset() + 1
+        self._next[partition] = end
+        return Batch(
+            f"kafka:{self._config.topic}:{self._identity}:{partition}",
+            start,
+            end,
+            len(taken),
+            PayloadForm.COLUMNS,
+            columns_of(taken, self._config.event_bytes, self.context.count),
+            self.context.clock.wall_ns(),
+            {"host": self.context.host, "topic": self._config.topic, "partition": str(partition)},
+        )
+
+    def _show(self) -> None:
+        self._shown_s = time.monotonic()
+        self._consumer.show(self._acked)
+        self._acked = {}
+
+
+def _properties(text: str) -> dict[str, str]:
+    """Raises ValueError."""
+    made: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError("it must be name=value,name=value")
+        made[name.strip()] = value.strip()
+    return made

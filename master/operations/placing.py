@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from master import naming, planning
 from master.cache import Snapshot
 from master.desk import Desk
@@ -13,6 +15,7 @@ from qanat.control.operations import cluster as cluster_calls
 from qanat.control.operations import configuration as calls
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.coordination.store import Op
+from qanat.errors import RetryableError
 from qanat.flow.faults import did_you_mean
 from qanat.wire.v1 import control_pb2 as wire
 
@@ -37,7 +40,20 @@ async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.Mappin
         return planning.mapping_ops(snapshot, {request.physical: placed})
 
     await desk.writer.write(plan)
-    return await mappings(desk, calls.Mappings(), author)
+    reply = await mappings(desk, calls.Mappings(), author)
+    note = await _never_seen(desk, request.physical)
+    return msgspec.structs.replace(reply, notes=[note]) if note else reply
+
+
+async def _never_seen(desk: Desk, physical: str) -> str:
+    """A sentence for a physical node that never registered: a name that somebody typed wrong, perhaps."""
+    try:
+        known = {*await desk.known.all(), *(node.physical.name for node in desk.nodes)}
+    except RetryableError:  # what was stored is not called a failure because the store went away after it
+        return ""
+    if physical in known:
+        return ""
+    return f"{physical} never registered, and runs what is mapped to it once it does{did_you_mean(physical, known)}"
 
 
 async def unmap(desk: Desk, request: calls.Unmap, author: str) -> calls.MappingsReply:

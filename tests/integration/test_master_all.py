@@ -66,3 +66,20 @@ def test_purge_all_forgets_who_is_gone_and_nobody_else(run):
         return [row["name"] for row in (await admin("nodes"))["nodes"] if row["state"] == "lost"] == ["gone"]
 
     run(scenario())
+
+
+def test_mapping_to_a_physical_node_that_never_registered_is_done_and_noted(run):
+    async def scenario():
+        async with cluster() as c:
+            node = await c.node("host-17")
+            await node.until(lambda: node.attachments == 1)
+            admin = await c.admin()
+            await admin("apply", text='w : tail("/l") | agentE2ESink("c1") ;')
+            assert await admin("map", physical="host-17", logical=["w"]) == {"mapping": {"host-17": ["w"]}}
+            reply = await admin("map", physical="host-71", logical=["w"])
+            assert reply["mapping"] == {"host-17": ["w"], "host-71": ["w"]}
+            [note] = reply["notes"]
+            assert note.startswith("host-71 never registered")
+            assert 'did you mean "host-17"' in note
+
+    run(scenario())

@@ -22,6 +22,8 @@ AHEAD = click.option("--ahead", is_flag=True, help="Also logical nodes that are 
 def _show(session: Session, reply: ops.MappingsReply) -> None:
     rows = [(physical, " ".join(logical)) for physical, logical in sorted(reply.mapping.items())]
     session.show(reply, lambda: session.rows(("PHYSICAL", "LOGICAL"), rows, "nothing is mapped by hand"))
+    for note in reply.notes or ():
+        click.echo(click.style(f"note: {note}", fg="yellow"), err=True)
 
 
 @click.command(name="map")

@@ -171,9 +171,10 @@ class Mappings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class MappingsReply(msgspec.Struct, frozen=True, kw_only=True):
-    """Physical node -> logical nodes."""
+    """Physical node -> logical nodes. `notes`: what an operator should know of what was just mapped, as sentences."""
 
     mapping: dict[str, list[str]]
+    notes: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

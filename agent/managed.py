@@ -170,6 +170,7 @@ def _lines(node: LogicalNode) -> tuple[Line, ...]:
         routes(node.sink, registry.general_form),
         lambda name: registry.agent_sink(name).level,
         registry.is_live,
+        registry.consumes,
     )
 
 

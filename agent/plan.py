@@ -51,10 +51,12 @@ def lines(
     routes: tuple[Route, ...],
     level_of: Callable[[str], Level],
     is_live: Callable[[str], bool],
+    consumes: Callable[[str], bool] = lambda name: False,
 ) -> tuple[Line, ...]:
     """A channel that the flow names is shared by all destinations. Else each has a source of its own, whose position is its
     cursor, so that none has to wait for another; but what is pushed to the node comes once, so a live source has one channel,
-    that of the strongest level.
+    that of the strongest level; and so has one that consumes what it reads, if there are several destinations: a file that one
+    has stored must not be gone for the others.
 
     The first destination is named like the node: a flow that becomes a fan-out goes on where it was.
 
@@ -65,7 +67,9 @@ def lines(
     is_pushed = any(is_live(source.name) for source in node.sources)
     levels = [level_of(route.sinks[0].name) for route in routes]
     choose = next(iter(balancing(routes[0].decorators)), None)
-    channel = node.channel or (LIVE_CHANNELS[max(levels)] if is_pushed or choose is not None else None)
+    is_consumed = len(routes) > 1 and any(consumes(source.name) for source in node.sources)
+    needs_one = is_pushed or is_consumed or choose is not None
+    channel = node.channel or (LIVE_CHANNELS[max(levels)] if needs_one else None)
     intake = () if choose is None or not is_pushed else (choose,)
     if intake:
         routes = tuple(replace(route, decorators=_chosen_first(route.decorators, choose)) for route in routes)

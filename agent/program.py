@@ -95,6 +95,7 @@ class Agent:
             routes(node.sink, registry.general_form),
             lambda name: registry.agent_sink(name).level,
             registry.is_live,
+            registry.consumes,
         )
         together = abreast.paces([line.destinations[0].required for line in planned], abreast.WINDOW_BYTES)
         return [

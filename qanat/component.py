@@ -131,7 +131,12 @@ class Source(Component):
 
     *Thread*: all methods but `wake` are called by one thread, never at the same time.
     Life: `open`, `recover`, then any of `poll`, `seek`, `read`, `acknowledge`, `save`, then `close`.
+
+    `consumes`: what is acknowledged is gone for another instance of it as well, as of a file that is deleted. Then several
+    destinations share one channel, instead of having an instance each.
     """
+
+    consumes: ClassVar[bool] = False
 
     @abc.abstractmethod
     def open(self) -> None:

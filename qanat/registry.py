@@ -69,6 +69,12 @@ def is_live(name: str) -> bool:
     return issubclass(source(name), LiveSource)
 
 
+def consumes(name: str) -> bool:
+    """Whether what the source of this name has read is gone for others once it is stored. Raises ConfigError."""
+    kind = source(name)
+    return issubclass(kind, Source) and kind.consumes
+
+
 def channel(name: str) -> type[Channel]:
     """The channel that flows call `name`. Raises ConfigError when there is none, or it can't be imported."""
     return _component(CHANNELS, "channel", name, Channel)  # type: ignore[type-abstract]

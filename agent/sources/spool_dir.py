@@ -67,6 +67,7 @@ class SpoolDir(SpoolSource):
 
     name: ClassVar[str] = "spoolDir"
     Config: ClassVar[type[msgspec.Struct]] = SpoolDirConfig
+    consumes: ClassVar[bool] = True
 
     def __init__(self, config: SpoolDirConfig, context: Context) -> None:
         super().__init__(config, context)

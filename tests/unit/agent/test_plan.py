@@ -19,6 +19,7 @@ def plan(pipeline: str) -> tuple[Line, ...]:
         routes(node.sink, registry.general_form),
         lambda name: registry.agent_sink(name).level,
         lambda name: name == "syslogTcp",
+        registry.consumes,
     )
 
 
@@ -32,6 +33,15 @@ def test_live_source_gets_one_channel_of_the_strongest_level() -> None:
     (line,) = plan('syslogTcp(5140) | memoryChannel | agentE2ESink("c1")')
     assert line.channel is not None
     assert line.channel.name == "memoryChannel"
+
+
+def test_source_that_consumes_what_it_reads_has_one_channel_for_several_destinations() -> None:
+    (line,) = plan('spoolDir("/in") | [ agentE2ESink("c1"), agentE2ESink("c2") ]')
+    assert line.channel is not None
+    assert (line.channel.name, len(line.destinations)) == ("fileChannel", 2)
+    (line,) = plan('spoolDir("/in") | agentE2ESink("c1")')
+    assert line.channel is None
+    assert len(plan('text("/in") | [ agentE2ESink("c1"), agentE2ESink("c2") ]')) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qanat.testing.cluster import Cluster, published
-from tests.integration.lines import append, assert_drains_clean, numbered
+from tests.integration.lines import append, assert_drains_clean, assert_exactly_once, numbered
 
 
 def drop(cluster: Cluster, name: str, data: bytes) -> None:
@@ -57,6 +57,23 @@ def test_spooled_files_are_stored_once_when_agent_and_collector_are_killed(clust
     }[options]
     cluster.wait_until(done, "every file to be completed")
     assert_drains_clean(cluster, files * lines)
+
+
+def test_spooled_files_reach_every_destination_also_one_that_comes_later(cluster):
+    c1, c2 = cluster.collector("c1", "roll=300ms"), cluster.collector("c2", "roll=300ms")
+    sink = "[ agentE2EChain({0}), agentE2EChain({1}) ]"
+    agent = cluster.agent("a1", f'spoolDir("{cluster.directory}/in", stable=0s)', c1, c2, sink=sink)
+    drop(cluster, "a.log", numbered(0, 10_000))
+    c1.start()
+    agent.start()
+    cluster.wait_until(lambda: left(cluster) == ["a.log.COMPLETED"], "the file to be completed")
+    agent.kill()
+    agent.start()
+    c2.start()
+    cluster.wait_until_stored(2 * len(numbered(0, 10_000)))
+    cluster.stop()
+    for each in (c1, c2):
+        assert_exactly_once(each.out, 10_000)
 
 
 def test_text_is_stored_once_when_agent_and_collector_are_killed(cluster):

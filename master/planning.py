@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from master.cache import Snapshot
 from qanat.control import paths
-from qanat.control.documents import Config, encode
+from qanat.control.documents import Config, Limit, encode
 from qanat.control.documents import Mapping as MappingDocument
-from qanat.control.operations.configuration import Change
+from qanat.control.operations.configuration import Change, LimitRow
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.coordination.store import Create, Delete, Op, Set
 from qanat.flow.model import LogicalNode
@@ -135,6 +135,24 @@ def without_logical(snapshot: Snapshot, names: Collection[str]) -> dict[str, lis
 def _put(snapshot: Snapshot, path: str, value: bytes) -> Op:
     version = snapshot.versions.get(path)
     return Create(path, value) if version is None else Set(path, value, version)
+
+
+def limit_rows(snapshot: Snapshot) -> list[LimitRow]:
+    """All rate limits, as they are listed."""
+    return [
+        LimitRow(id=name, events_s=each.events_s, bytes_s=each.bytes_s)
+        for name, each in sorted(snapshot.limits.items())
+    ]
+
+
+def limits_ops(snapshot: Snapshot, rows: Iterable[LimitRow]) -> list[Op]:
+    """The operations that set these rate limits, as far as they are others."""
+    ops: list[Op] = []
+    for row in rows:
+        wanted = Limit(row.events_s, row.bytes_s)
+        if snapshot.limits.get(row.id) != wanted:
+            ops += limit_ops(snapshot, row.id, encode(wanted))
+    return ops
 
 
 def limit_ops(snapshot: Snapshot, limit_id: str, value: bytes | None) -> list[Op]:

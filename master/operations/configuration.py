@@ -16,7 +16,7 @@ from master.status import as_physical, configured_nowhere
 from qanat.check import check
 from qanat.control import paths
 from qanat.control.documents import Config, decode
-from qanat.control.names import fault_of
+from qanat.control.names import fault_of, fault_of_id
 from qanat.control.operations import configuration as calls
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.control.statements import Statement, as_file, with_flow
@@ -38,6 +38,7 @@ class Wanted:
     prune: bool = False
     expected: Mapping[str, int] = field(default_factory=dict)
     mapping: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    limits: Sequence[calls.LimitRow] = ()
     unmapped: Sequence[str] = ()  # logical nodes to take out of every mapping
 
 
@@ -86,9 +87,10 @@ async def decommission(desk: Desk, request: calls.Decommission, author: str) -> 
 async def load(desk: Desk, request: calls.Load, author: str) -> calls.Plan:
     """Apply what `save` gave."""
     flow = await _checked(desk, request.text, "<load>")
-    if fault := next(filter(None, map(fault_of, request.mapping)), ""):
-        raise OperationError(Kind.USAGE, f"mapping: {fault}")
-    wanted = Wanted(planning.edits_of(flow.nodes), mapping=request.mapping)
+    faults = [*map(fault_of, request.mapping), *(fault_of_id(each.id) for each in request.limits)]
+    if fault := next(filter(None, faults), ""):
+        raise OperationError(Kind.USAGE, fault)
+    wanted = Wanted(planning.edits_of(flow.nodes), mapping=request.mapping, limits=request.limits)
     return await _change(desk, wanted, author, request.dry_run)
 
 
@@ -139,7 +141,8 @@ async def save(desk: Desk, request: calls.Save, author: str) -> calls.Saved:
         if found.text and request.flow in (None, found.flow)
     }
     mapping = {physical: list(logical) for physical, logical in sorted(snapshot.mapping.items())}
-    return calls.Saved(text=await asyncio.to_thread(as_file, statements), mapping=mapping)
+    text = await asyncio.to_thread(as_file, statements)
+    return calls.Saved(text=text, mapping=mapping, limits=planning.limit_rows(snapshot))
 
 
 async def history(desk: Desk, request: calls.History, author: str) -> calls.Configuration:
@@ -224,6 +227,7 @@ async def _change(desk: Desk, wanted: Wanted, author: str, dry_run: bool = False
         return [
             *planning.config_ops(snapshot, planned, author, desk.wall_ns()),
             *planning.mapping_ops(snapshot, mapping),
+            *planning.limits_ops(snapshot, wanted.limits),
         ]
 
     snapshot = await desk.snapshot()

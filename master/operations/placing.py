@@ -103,12 +103,7 @@ async def limit(desk: Desk, request: calls.Limit, author: str) -> calls.LimitsRe
 
         await desk.writer.write(plan)
     snapshot = await desk.snapshot()
-    return calls.LimitsReply(
-        limits=[
-            calls.LimitRow(id=name, events_s=each.events_s, bytes_s=each.bytes_s)
-            for name, each in sorted(snapshot.limits.items())
-        ]
-    )
+    return calls.LimitsReply(limits=planning.limit_rows(snapshot))
 
 
 async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluster_calls.Purged:

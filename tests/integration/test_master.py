@@ -243,6 +243,7 @@ def test_saved_text_loads_into_an_empty_cluster(run):
             admin = await c.admin()
             await admin("apply", text=text)
             await admin("map", physical="host", logical=["web", "a"])
+            await admin("limit", id="lan/a", bytes_s=1000)
             return await admin("save")
 
     async def load(document):
@@ -253,6 +254,7 @@ def test_saved_text_loads_into_an_empty_cluster(run):
 
     first = run(saved())
     assert first["mapping"] == {"host": ["a", "web"]}
+    assert first["limits"] == [{"id": "lan/a", "events_s": 0.0, "bytes_s": 1000.0}]
     assert "flow audit {" in first["text"]
     assert run(load(first)) == first
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 
 from qanat.cli import completion_names
 from qanat.cli.admin.apply import FLOW_FILE, YES, agreed, read_flow
@@ -157,13 +158,16 @@ def save(session: Session, flow_file: Path | None, flow: str | None) -> None:
 
 
 MAPPED = "# mapped: "
+LIMITED = "# limit: "
 
 
 def saved_text(reply: ops.Saved) -> str:
-    """A flow file, with what was placed by hand in comments."""
-    return reply.text + "".join(
+    """A flow file, with what was placed by hand and rate limits in comments."""
+    mapped = (
         f"{MAPPED}{json.dumps([physical, *logical])}\n" for physical, logical in sorted(reply.mapping.items())
     )
+    limits = (f"{LIMITED}{json.dumps([each.id, each.events_s, each.bytes_s])}\n" for each in reply.limits)
+    return "".join((reply.text, *mapped, *limits))
 
 
 def write_flow(flow_file: Path, text: str) -> None:
@@ -180,36 +184,40 @@ def write_flow(flow_file: Path, text: str) -> None:
 @YES
 @admin_options
 def load(session: Session, flow_file: Path, dry_run: bool, yes: bool) -> int | None:
-    """Configure what `qanat save` wrote, mappings included. Nothing is deleted."""
+    """Configure what `qanat save` wrote, with mappings and rate limits. Nothing is deleted."""
     text, name = read_flow(flow_file)
-    mapping = read_mapping(text, name)
-    plan = session.call("load", ops.Load(text=text, mapping=mapping, dry_run=True))
+    saved = read_saved(text, name)
+    plan = session.call("load", msgspec.structs.replace(saved, dry_run=True))
     if not dry_run:
         if session.form != "json":
             print_plan(plan)
         if not agreed(f"Load {name}?", yes=yes):
             return EXIT_REFUSED
-        plan = session.call("load", ops.Load(text=text, mapping=mapping))
+        plan = session.call("load", saved)
         session.show(plan, lambda: click.echo(f"{summary(plan)} (revision {plan.revision})"))
         return None
     session.show(plan, lambda: print_plan(plan))
     return None
 
 
-def read_mapping(text: str, name: str) -> dict[str, list[str]]:
+def read_saved(text: str, name: str) -> ops.Load:
     """What `saved_text` wrote, of a text that faults call `name`. Raises ConfigError."""
-    found: dict[str, list[str]] = {}
+    mapping: dict[str, list[str]] = {}
+    limits: list[ops.LimitRow] = []
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.startswith(MAPPED):
-            continue
         try:
-            physical, *logical = json.loads(line[len(MAPPED) :])
-        except ValueError as error:
+            if line.startswith(MAPPED):
+                physical, *logical = msgspec.json.decode(line[len(MAPPED) :], type=list[str])
+                mapping[physical] = logical
+            elif line.startswith(LIMITED):
+                values = msgspec.json.decode(line[len(LIMITED) :], type=tuple[str, float, float])
+                limits.append(ops.LimitRow(id=values[0], events_s=values[1], bytes_s=values[2]))
+        except (ValueError, msgspec.MsgspecError) as error:
             raise ConfigError(
-                f'{name}:{number}: "{line}" is no mapping; `qanat save` writes them as {MAPPED}["host", "logical"]'
+                f'{name}:{number}: "{line}" is not what `qanat save` writes: {MAPPED}["host", "logical"] or '
+                f'{LIMITED}["id", 0, 1000000], events and bytes a second'
             ) from error
-        found[physical] = logical
-    return found
+    return ops.Load(text=text, mapping=mapping, limits=limits)
 
 
 def _print_change(session: Session, plan: ops.Plan) -> None:

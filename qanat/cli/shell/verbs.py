@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qanat.cli.admin.apply import read_flow
-from qanat.cli.admin.configuration import read_mapping, saved_text, write_flow
+from qanat.cli.admin.configuration import read_saved, saved_text, write_flow
 from qanat.cli.admin.plans import changes, summary
 from qanat.cli.shell.jobs import Caller
 from qanat.control.operations import cluster
@@ -138,7 +138,7 @@ def _save(call: Caller, arguments: list[str]) -> list[str]:
 
 def _load(call: Caller, arguments: list[str]) -> list[str]:
     text, name = read_flow(Path(arguments[0]))
-    return _planned(call("load", ops.Load(text=text, mapping=read_mapping(text, name))))
+    return _planned(call("load", read_saved(text, name)))
 
 
 def _noop(call: Caller, arguments: list[str]) -> list[str]:

@@ -117,17 +117,19 @@ class Save(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """`text` for `load`, or a repository; `mapping`: what was placed by hand."""
+    """`text` for `load`, or a repository; `mapping`: what was placed by hand; `limits`: rate limits."""
 
     text: str
     mapping: dict[str, list[str]]
+    limits: list[LimitRow] = []
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Apply what `save` gave. Nothing is deleted; a physical node's mapping is replaced."""
+    """Apply what `save` gave. Nothing is deleted; a physical node's mapping and a rate limit are replaced."""
 
     text: str
     mapping: dict[str, list[str]] = {}
+    limits: list[LimitRow] = []
     dry_run: bool = False
 
 

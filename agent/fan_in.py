@@ -6,6 +6,7 @@ the names that it has alone, so a flow that becomes a fan-in goes on where it wa
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from qanat.component import (
 )
 
 SEPARATOR = "|"
+_NUMBERED = re.compile(r"[0-9]{1,9}\|")
 
 # How long the others are not looked at while one is waited for. Nobody notices it in the age of an event, and twenty looks a
 # second cost nothing.
@@ -33,7 +35,15 @@ TURN_S = 0.05
 
 def name(index: int, stream: str) -> str:
     """What a stream of that source is called outside."""
-    return f"{index}{SEPARATOR}{stream}" if index else stream
+    return f"{index}{SEPARATOR}{stream}" if index or _NUMBERED.match(stream) else stream
+
+
+def whose(stream: str) -> tuple[int, str]:
+    """Which source's stream it is, and what that calls it."""
+    if not _NUMBERED.match(stream):
+        return 0, stream
+    number, _, own = stream.partition(SEPARATOR)
+    return int(number), own
 
 
 def directory(index: int) -> str:
@@ -55,7 +65,7 @@ class FanIn(Source):
             source.open()
 
     def recover(self, known: Mapping[str, int]) -> None:
-        for source, own in zip(self._sources, self._parted(known), strict=True):
+        for source, own in zip(self._sources, _parted(known, len(self._sources)), strict=True):
             source.recover(own)
 
     def poll(self, timeout_s: float) -> list[StreamEvent]:
@@ -81,7 +91,7 @@ class FanIn(Source):
         return bool(news) or self._is_woken or time.monotonic() - began_s < part_s / 2
 
     def seek(self, stream: str, position: int) -> None:
-        index, own = self._whose(stream)
+        index, own = whose(stream)
         self._sources[index].seek(own, position)
 
     def read(self, max_bytes: int) -> Batch | None:
@@ -90,11 +100,11 @@ class FanIn(Source):
             batch = self._sources[index].read(max_bytes)
             if batch is not None:
                 self._turn = index + 1
-                return replace(batch, stream=name(index, batch.stream)) if index else batch
+                return replace(batch, stream=name(index, batch.stream))
         return None
 
     def acknowledge(self, positions: Mapping[str, int]) -> None:
-        for source, own in zip(self._sources, self._parted(positions), strict=True):
+        for source, own in zip(self._sources, _parted(positions, len(self._sources)), strict=True):
             if own:
                 source.acknowledge(own)
 
@@ -116,20 +126,6 @@ class FanIn(Source):
     def close(self) -> None:
         _close(self._sources)
 
-    def _parted(self, positions: Mapping[str, int]) -> list[dict[str, int]]:
-        """By source; what a source that is gone had is nobody's."""
-        found: list[dict[str, int]] = [{} for _ in self._sources]
-        for stream, position in positions.items():
-            index, own = self._whose(stream)
-            if index < len(found):
-                found[index][own] = position
-        return found
-
-    @staticmethod
-    def _whose(stream: str) -> tuple[int, str]:
-        number, separator, own = stream.partition(SEPARATOR)
-        return (int(number), own) if separator and number.isdecimal() else (0, stream)
-
 
 @dataclass(frozen=True, slots=True)
 class _Content:
@@ -149,6 +145,10 @@ class LiveFanIn(LiveSource):
     def open(self) -> None:
         for source in self._sources:
             source.open()
+
+    def recover(self, known: Mapping[str, int]) -> list[str]:
+        parted = zip(self._sources, _parted(known, len(self._sources)), strict=True)
+        return [name(index, own) for index, (source, of) in enumerate(parted) for own in source.recover(of)]
 
     def start(self, inlet: Inlet) -> None:
         for index, source in enumerate(self._sources):
@@ -201,21 +201,26 @@ class _Marking(Inlet):
         self._inlet.fail(error)
 
     def _give(self, parcel: Parcel, give: Callable[[Parcel], bool]) -> bool:
-        content = _Content(self._index, parcel.content)
+        marked = self._marked(parcel)
         settled = parcel.settled
         if settled is None:
-            return give(replace(parcel, content=content))
+            return give(marked)
 
         def settle(is_safe: bool) -> None:
             self._unsettled.pop(id(parcel), None)
             settled(is_safe)
 
-        marked = replace(parcel, content=content, settled=settle)
+        marked = replace(marked, settled=settle)
         self._unsettled[id(parcel)] = (parcel, marked)
         is_taken = give(marked)
         if not is_taken:
             self._unsettled.pop(id(parcel), None)
         return is_taken
+
+    def _marked(self, parcel: Parcel) -> Parcel:
+        if parcel.stream:  # its content is formed already
+            return replace(parcel, stream=name(self._index, parcel.stream))
+        return replace(parcel, content=_Content(self._index, parcel.content))
 
 
 def _content(parcel: Parcel) -> _Content:
@@ -224,7 +229,17 @@ def _content(parcel: Parcel) -> _Content:
 
 
 def _renamed(index: int, event: StreamEvent) -> StreamEvent:
-    return replace(event, stream=name(index, event.stream)) if index else event
+    return replace(event, stream=name(index, event.stream))
+
+
+def _parted(positions: Mapping[str, int], sources: int) -> list[dict[str, int]]:
+    """By source; what a source that is gone had is nobody's."""
+    found: list[dict[str, int]] = [{} for _ in range(sources)]
+    for stream, position in positions.items():
+        index, own = whose(stream)
+        if index < sources:
+            found[index][own] = position
+    return found
 
 
 def _close(sources: Iterable[Source | LiveSource]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from agent.fan_in import FanIn, LiveFanIn
+from agent.fan_in import FanIn, LiveFanIn, name, whose
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel
 from qanat.inlet import BoundedInlet
 from tests.unit.agent.scripted import Streams, context
@@ -59,9 +59,14 @@ class Shouting(LiveSource):
         super().__init__(None, context)
         self.mark = mark
         self.inlet: Inlet | None = None
+        self.known: dict[str, int] = {}
 
     def open(self) -> None:
         """Nothing to take."""
+
+    def recover(self, known: Mapping[str, int]) -> list[str]:
+        self.known = dict(known)
+        return list(known)
 
     def start(self, inlet: Inlet) -> None:
         self.inlet = inlet
@@ -98,3 +103,27 @@ def test_parcels_are_formed_by_who_received_them_and_can_be_withdrawn(tmp_path: 
         parcel.settled(True)
     assert settled == [True] * 3
     both.close()
+
+
+def test_streams_that_peers_number_keep_their_place_and_are_told_apart(tmp_path: Path) -> None:
+    sources = [Shouting(mark, context(tmp_path)) for mark in (b"1", b"2")]
+    both, inlet = LiveFanIn(sources, context(tmp_path)), BoundedInlet()
+    both.open()
+    assert set(both.recover({"a": 3, "1|a": 5, "4|gone": 1})) == {"a", "1|a"}
+    assert [source.known for source in sources] == [{"a": 3}, {"a": 5}]
+    both.start(inlet)
+    events = Events(b"x\n", 1, {})
+    for source in sources:
+        assert source.inlet is not None
+        assert source.inlet.offer(Parcel(events, 2, stream="a", start=7))
+    assert [(each.stream, each.start, each.content) for each in inlet.take(1000, 0.0)] == [
+        ("a", 7, events),
+        ("1|a", 7, events),
+    ]
+    both.close()
+
+
+def test_names_are_told_apart_whatever_a_peer_calls_its_stream() -> None:
+    streams = [(index, stream) for index in range(3) for stream in ("a", "1|a", "0|1|a", "|", "x|1")]
+    assert len({name(*each) for each in streams}) == len(streams)
+    assert [whose(name(*each)) for each in streams] == streams

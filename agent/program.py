@@ -196,6 +196,7 @@ class Agent:
             state_dir=directory,
             count=self.metrics.counts(label),
             throttles=self.throttles,
+            metrics=self.metrics.render,
         )
 
 

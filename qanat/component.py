@@ -34,6 +34,7 @@ class Context:
     `state_dir`: a private, durable directory of this component on this host; created by the owner.
     `count(name, n)`: add to a counter (`events_truncated`, ...); cheap, any thread.
     `throttles`: of the process, by the id that `choke` is given.
+    `metrics`: all of the process, as Prometheus reads them; any thread.
     """
 
     physical_node: str
@@ -43,6 +44,7 @@ class Context:
     clock: Clock = field(default_factory=SystemClock)
     count: Callable[[str, int], None] = lambda name, n: None
     throttles: Throttles = field(default_factory=Throttles)
+    metrics: Callable[[], bytes] = lambda: b""
 
 
 @dataclass(frozen=True, slots=True)

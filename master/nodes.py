@@ -79,9 +79,9 @@ class AttachedNode:
         self.told_at_s = time.monotonic()
         self.outbox.put(as_message(assignment))
 
-    def fence(self, host: str) -> None:
-        """A later process of its name has registered, from `host`: it is told, and its stream ends."""
-        why = _fenced(self.physical.name, host)
+    def fence(self, role: str, host: str) -> None:
+        """A later process of its name has registered, of this role and from `host`: it is told, and its stream ends."""
+        why = _fenced(self.physical.name, role, host)
         self.outbox.put(wire.ToNode(refused=wire.Refused(why=why, fenced=True)))
         log.warning("node_fenced", node=self.physical.name, by=host)
 
@@ -166,7 +166,9 @@ class Nodes:
                 why=f"which of two processes named {register.name} is the later is not known yet"
             )
         if register.start < present.start:
-            return wire.Refused(why=_fenced(register.name, present.physical.host), fenced=True)
+            return wire.Refused(
+                why=_fenced(register.name, present.physical.role, present.physical.host), fenced=True
+            )
         return None
 
     def has(self, name: str, instance: str) -> bool:
@@ -181,7 +183,7 @@ class Nodes:
         self._nodes[register.name] = node
         if earlier is not None:
             if earlier.instance != node.instance:
-                earlier.fence(register.host)
+                earlier.fence(register.role, register.host)
             earlier.outbox.close()
         return node
 
@@ -195,7 +197,7 @@ class Nodes:
                 node.start = known.start
                 node.outbox.put(wire.ToNode(heard=wire.Heard(report_s=self.report_s, start=known.start)))
         elif 0 < node.start < known.start:  # without a number it was not looked up yet
-            node.fence(known.host)
+            node.fence(known.role, known.host)
             self.detach(node)
 
     def welcome(self, node: AttachedNode) -> None:
@@ -262,8 +264,9 @@ def _is_done(report: wire.Report) -> bool:
     return report.wanted_revision == report.applied_revision
 
 
-def _fenced(name: str, host: str) -> str:
-    return f"another process has registered as {name}, from {host}; stop one of the two"
+def _fenced(name: str, role: str, host: str) -> str:
+    """With the role: an agent and a collector that are both called as their host is are in each other's way, too."""
+    return f"another process has registered as {name}, as {role} from {host}; stop one of the two, or give it another --name"
 
 
 @functools.lru_cache(maxsize=MESSAGES_MAX)

@@ -454,9 +454,9 @@ def test_two_processes_of_one_name_end_with_the_later(run):
         async with cluster() as c:
             first = await c.node("host")
             await first.until(lambda: first.attachments == 1)
-            second = await c.node("host")
+            second = await c.node("host", role="collector")
             await first.until(lambda: bool(first.refused))
-            assert "another process has registered as host" in first.refused
+            assert "another process has registered as host, as collector from" in first.refused
             await second.until(lambda: second.attachments == 1)
 
     run(scenario())

@@ -55,7 +55,7 @@ CLOSE_S_MAX = 1.0
 # What a peer that is refused for want of room is told to wait: a full channel has room after its next batch.
 RETRY_AFTER_S = 1
 
-TIMEOUT, UNAVAILABLE, NOT_ALLOWED, FAILED = 408, 503, 405, 500
+TIMEOUT, UNAVAILABLE, NOT_ALLOWED, NOT_FOUND, FAILED = 408, 503, 405, 404, 500
 
 REFUSED = "requests_refused"  # counted: answered 503 for want of room
 REJECTED = "requests_rejected"  # counted: answered 4xx

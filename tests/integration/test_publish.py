@@ -61,6 +61,7 @@ def test_clean_restarts_of_the_agent_double_nothing_that_is_published(cluster):
             cluster.wait_until(
                 lambda share=share: publisher._outbox.acked > share * LINES // 4, "some to be acknowledged"
             )
+            agent.wait_for("agent_started")
             assert agent.stop() == 0
             agent.start()
         thread.join()

@@ -284,28 +284,6 @@ class SimulatedNode:
             await call.write(wire.FromNode(report=self._report()))
 
 
-class SharedChannels:
-    """Connections that many simulated nodes share, `nodes_each` at a time. Closed by `close`."""
-
-    def __init__(self, nodes_each: int) -> None:
-        self._nodes_each = nodes_each
-        self._channels: dict[str, list[grpc.aio.Channel]] = {}
-        self._used: dict[str, int] = {}
-
-    def __call__(self, address: str) -> grpc.aio.Channel:
-        used = self._used[address] = self._used.get(address, 0) + 1
-        channels = self._channels.setdefault(address, [])
-        if (used - 1) // self._nodes_each >= len(channels):
-            channels.append(grpc.aio.insecure_channel(address, options=channel_options()))
-        return channels[-1]
-
-    async def close(self) -> None:
-        """Close all of them."""
-        for channels in self._channels.values():
-            for channel in channels:
-                await channel.close()
-
-
 class AdminClient:
     """Asks one master for operations, as a test reads best."""
 

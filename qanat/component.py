@@ -33,8 +33,7 @@ class Context:
 
     `state_dir`: a private, durable directory of this component on this host; created by the owner.
     `count(name, n)`: add to a counter (`events_truncated`, ...); cheap, any thread.
-    `throttles`: of the process, by the id that `choke` is given.
-    `metrics`: all of the process, as Prometheus reads them; any thread.
+    `throttles`: of the process, by the id that `choke` is given. `metrics()`: the page of the process's metrics; any thread.
     """
 
     physical_node: str

@@ -32,7 +32,7 @@ OWN = (
 )
 MORE = "more_attributes"  # JSON of those beyond the limit of columns
 
-_NS_MAX = (1 << 63) - 1
+_NS_MAX = (1 << 63) - 1  # what a signed column holds: the year 2262
 _ATTRIBUTES_MAX = COLUMNS_MAX - len(OWN) - 1  # beside them, and what is beyond
 # The first number of each severity (TRACE 1, DEBUG 5, INFO 9, WARN 13, ERROR 17, FATAL 21), as Flume OG calls them.
 _PRIORITIES = ((21, "FATAL"), (17, "ERROR"), (13, "WARN"), (9, "INFO"), (1, "DEBUG"))

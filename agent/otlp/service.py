@@ -20,7 +20,7 @@ from qanat.component import Events, Inlet, Parcel
 
 SERVICE, METHOD = "opentelemetry.proto.collector.logs.v1.LogsService", "Export"
 
-RETRY_AFTER_S = 1
+RETRY_AFTER_S = 1  # a full channel has room after its next batch
 _DETAILS = "grpc-status-details-bin"
 
 

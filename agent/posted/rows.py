@@ -21,7 +21,7 @@ TAKEN_PREFIX = "attribute."
 TAKEN = (BODY, POSITION)
 
 _NS_A_MS = 1_000_000
-_TIMESTAMP_NS_MAX = (1 << 63) - 1
+_TIMESTAMP_NS_MAX = (1 << 63) - 1  # what a signed column holds: the year 2262
 
 
 class TooManyNamesError(ValueError):

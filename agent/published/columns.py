@@ -12,7 +12,7 @@ from qanat.columns import BODY, POSITION, TIMESTAMP, TIMESTAMP_TYPE
 from qanat.component import Events
 from qanat.wire.v1 import publish_pb2 as wire
 
-_TIMESTAMP_NS_MAX = (1 << 63) - 1
+_TIMESTAMP_NS_MAX = (1 << 63) - 1  # what a signed column holds: the year 2262
 
 
 class WrongMessageError(ValueError):

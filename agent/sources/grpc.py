@@ -36,7 +36,7 @@ SEEN = "producers.json"
 # How often it is noted who was there, and looked for who was not: a fraction of what is remembered.
 NOTE_S = 3600.0
 
-_DAY_S = 86_400
+_DAY_S = 86_400  # of 24 hours
 
 
 class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

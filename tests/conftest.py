@@ -13,6 +13,7 @@ import re
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -27,6 +28,8 @@ from qanat.testing.postgres import Postgres, programs
 from qanat.testing.zookeeper import Ensemble, classpath
 
 T = TypeVar("T")
+
+MAVEN = "https://repo.maven.apache.org/maven2/org/slf4j/slf4j-simple/1.7.36/slf4j-simple-1.7.36.pom"
 
 # How long a thread or a child may take to end after its test: a bounded poll, paid only by a test that leaks.
 LEAK_GRACE_S = 3.0
@@ -78,6 +81,15 @@ def servers_missing(why: str) -> NoReturn:
     if os.environ.get("QANAT_REQUIRE_SERVERS") == "1":
         pytest.fail(f"QANAT_REQUIRE_SERVERS is set, and {why}", pytrace=False)
     pytest.skip(why)
+
+
+def jars_missing(why: str) -> NoReturn:
+    """The same for what only Maven has: nobody can be required to reach its repository."""
+    try:
+        urllib.request.urlopen(MAVEN, timeout=10).close()
+    except OSError as error:
+        pytest.skip(f"{why} ({MAVEN} does not answer: {error})")
+    servers_missing(why)
 
 
 @pytest.fixture(scope="session")

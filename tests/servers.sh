@@ -27,8 +27,12 @@ have_flume() { ls "$jars"/flume/flume-ng-sdk-*.jar >/dev/null 2>&1 && command -v
 hopeless_zookeeper() { :; }
 hopeless_postgresql() { :; }
 hopeless_syslog() { :; }
-hopeless_flume() { :; }
-hopeless_kafka() { :; }
+hopeless_flume() { have_flume || no_maven; }
+hopeless_kafka() { have_kafka || no_maven; }
+no_maven() {
+  python3 -c 'import urllib.request as r; r.urlopen("https://repo.maven.apache.org/maven2/org/slf4j/slf4j-simple/1.7.36/slf4j-simple-1.7.36.pom", timeout=10)' 2>/dev/null ||
+    echo "Maven's central repository does not answer"
+}
 hopeless_namespaces() {
   if [ "$(id -u)" != 0 ]; then
     echo "network namespaces are for root"

@@ -15,7 +15,7 @@ import pytest
 
 from agent.sources.avro import Avro, AvroConfig
 from qanat.testing.certificates import Authority
-from tests.conftest import servers_missing
+from tests.conftest import jars_missing
 from tests.unit.agent.avro_client import Client, batch, framed, handshake, other_text, single
 from tests.unit.agent.live import Listening, listening, until
 from tests.unit.agent.scripted import context
@@ -65,7 +65,7 @@ def sender(tmp_path_factory) -> list[str]:
     """The command that runs Flume's client with a file of properties."""
     jars = JARS / "flume"
     if not list(jars.glob("flume-ng-sdk-*.jar")):
-        servers_missing("no jars of Flume NG; run: sh tests/servers.sh flume")
+        jars_missing("no jars of Flume NG; run: sh tests/servers.sh flume")
     made = tmp_path_factory.mktemp("sender")
     (made / "Sender.java").write_text(PROGRAM)
     path = f"{jars}/*:{made}"

@@ -10,7 +10,7 @@ import pytest
 from agent.sources.kafka import Kafka, KafkaConfig
 from qanat.testing.daemon import DaemonError
 from qanat.testing.kafka import Broker
-from tests.conftest import servers_missing
+from tests.conftest import jars_missing
 from tests.integration.lines import assert_drains_clean, numbered
 from tests.unit.agent.live import until
 from tests.unit.agent.scripted import context
@@ -27,7 +27,7 @@ def broker(tmp_path_factory) -> Iterator[Broker]:
     try:
         made = Broker(tmp_path_factory.mktemp("kafka") / "broker")
     except DaemonError as missing:
-        servers_missing(str(missing))
+        jars_missing(str(missing))
     with made:
         yield made
 
@@ -197,7 +197,7 @@ def test_killed_agents_and_collectors_and_brokers_cost_nothing_and_double_nothin
     try:
         made = Broker(tmp_path_factory.mktemp("kafka") / "own")
     except DaemonError as missing:
-        servers_missing(str(missing))
+        jars_missing(str(missing))
     with made as broker:
         topic = create(broker, "lines", 1)
         lines = numbered(0, LINES).split(b"\n")[:-1]

@@ -7,6 +7,7 @@ shout = "somebodys.package:Shout"
 from __future__ import annotations
 
 import abc
+
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Component

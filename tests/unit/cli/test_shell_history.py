@@ -30,7 +30,7 @@ def test_commands_are_kept(line):
         "",
         'config es src \'elasticsearch("http://es:9200", password="word")\'',
         "config a b 'x(\"postgresql://me:word@db/logs\")'",
-        "config a b 's3(\"bucket\", secret_access_key = \"k\")'",
+        'config a b \'s3("bucket", secret_access_key = "k")\'',
         "config a b 'x(API_KEY=\"k\")'",
         "config a b 'x(token: \"k\")'",
     ],

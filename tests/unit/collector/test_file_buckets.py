@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from collector.files import names
 from collector.files.buckets import Bucket, parse_buckets
-from qanat.escapes import zone
 from qanat.errors import ConfigError
+from qanat.escapes import zone
 
 AT = datetime(2026, 3, 5, 21, 7, 9, tzinfo=UTC)
 AT_NS = int(AT.timestamp()) * 1_000_000_000 + 123_456_789

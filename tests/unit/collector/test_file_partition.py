@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.files.buckets import parse_buckets
-from qanat.escapes import zone
 from collector.files.partition import partition
 from qanat.batch import Batch, PayloadForm
+from qanat.escapes import zone
 
 DAY_NS = 86_400_000_000_000
 EVENT = st.tuples(

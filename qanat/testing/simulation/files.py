@@ -90,7 +90,7 @@ class FileSource:
         stream = self._kernel.random.choice(ready)
         start = self._at[stream]
         most = min(self._host.files[stream].size - start, max_events, BATCH_EVENTS_MAX)
-        end = start + self._kernel.random.randint(1, most)
+        end = start + (most if self._kernel.is_calm else self._kernel.random.randint(1, most))
         self._at[stream] = end
         return Read(stream, start, end, end - start)
 

@@ -30,6 +30,7 @@ class Kernel:
         self.random = Random(seed)
         self.now_s = 0.0
         self.events = 0
+        self.is_calm = False  # no fault comes any more: what is left to do need not be done in small steps
         self.faults: Counter[str] = Counter()
         self._tell = tell
         self._story: deque[tuple[float, str, object]] = deque(maxlen=STORY_STEPS)

@@ -14,7 +14,7 @@ from qanat.testing.simulation.world import World
 TROUBLE_S = (0.7, 2.4)  # how long faults are injected
 WRITE_S = 0.25  # mean time between writes to a host's files
 LAST_WRITES = 3  # after healing
-PROGRESS_CHECK_S = 0.3  # virtual, like all times here
+PROGRESS_CHECK_S = 0.2  # virtual, like all times here
 HEALED_S_MAX = 90.0  # by then it is over: late requests, keepalives and backoffs are some seconds each
 
 

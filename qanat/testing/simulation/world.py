@@ -263,7 +263,7 @@ class World:
 
     def heal(self) -> None:
         """No faults from here on: everybody is up, and reaches everybody."""
-        self.healing = True
+        self.healing = self.kernel.is_calm = True
         self.store.heal()
         self.network.heal()
         self.p_slow_disk = self.p_slow_read = self.p_slow_branch = 0.0

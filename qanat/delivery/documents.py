@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -22,6 +23,9 @@ Positions = dict[str, int]
 # Streams that a record may hold for one sender before they are folded into the claim's base. A record is rewritten at
 # every commit, a claim only when it changes hands, so positions that rest belong in the claim. 512 entries are some 25 kB.
 RECORD_STREAMS_MAX = 512
+
+# Paths that are remembered, for the senders of one collector: quoting a name costs more than the rest of what is done with it.
+_PATHS_MAX = 4096
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -68,14 +72,17 @@ def decode_claim(value: bytes, path: str) -> Claim:
         raise CorruptError(f"claim at {path} can't be read ({error}); restore it from a backup") from error
 
 
+@lru_cache(maxsize=_PATHS_MAX)
 def commit_path(sink: str) -> str:
     return f"/qanat/sinks/{quote(sink, safe='')}/commit"
 
 
+@lru_cache(maxsize=_PATHS_MAX)
 def fence_path(sink: str) -> str:
     return f"/qanat/sinks/{quote(sink, safe='')}/fence"
 
 
+@lru_cache(maxsize=_PATHS_MAX)
 def claim_path(sender: str) -> str:
     """Sharded, so that no directory of the store has to list a million senders."""
     shard = zlib.crc32(sender.encode()) & 0xFF

@@ -238,7 +238,7 @@ def test_bad_configuration_of_one_node_leaves_it_and_the_others_running(cluster)
     cluster.start()
     mine = f'mine @ name=a1 : tail("{cluster.directory}/in/*.txt") | autoE2EChain ;\n'
     cluster.apply(read(cluster) + collect(cluster) + mine)
-    cluster.qanat("wait", "active")
+    cluster.qanat("wait", "active", "mine")
     # What only the host can know: a state that is a file, where a channel needs a directory.
     (cluster.state / "agent-a1" / "mine" / "channel").write_text("in the way")
     bad = f'mine @ name=a1 : tail("{cluster.directory}/in/*.txt") | fileChannel | autoE2EChain ;\n'
@@ -265,7 +265,7 @@ def test_restarted_nodes_run_what_they_ran_last_while_no_master_answers(cluster)
     a1 = cluster.managed("agent", "a1", role="web")
     cluster.start()
     cluster.apply(read(cluster) + collect(cluster))
-    cluster.qanat("wait", "active")
+    cluster.qanat("wait", "active", "web", "coll")
     written = append(cluster.directory / "in" / "a.log", numbered(0, 1000))
     cluster.wait_until_stored(written)
     for daemon in (*cluster.masters, a1, c1):
@@ -287,7 +287,7 @@ def test_collector_that_is_added_serves_and_one_that_stops_is_left(cluster):
     a1 = cluster.managed("agent", "a1", role="web")
     cluster.start()
     cluster.apply(read(cluster) + collect(cluster))
-    cluster.qanat("wait", "active")
+    cluster.qanat("wait", "active", "web", "coll")
     cluster.managed("collector", "c2").start()
     cluster.wait_until(lambda: applied(cluster, "c2", "coll"), "the second collector to run")
     c2_address = cluster.status()[("c2", "coll")]["address"]
@@ -353,7 +353,7 @@ def test_collector_keeps_its_port_over_restarts(cluster):
     )
     cluster.start()
     cluster.apply(collect(cluster, name="one") + collect(cluster, name="two").replace('"web-"', '"two-"'))
-    cluster.qanat("wait", "active")
+    cluster.qanat("wait", "active", "one", "two")
     before = {name: each["address"] for name, each in cluster.status().items()}
     assert len(set(before.values())) == 2
     assert c1.stop() == 0

@@ -99,6 +99,7 @@ def test_log_on_the_disk_of_a_dead_host_is_told_of_and_comes_when_the_host_is_ba
     away.rename(scene.state)
     scene.c1.start()
     scene.cluster.wait_until(lambda: stranded() == 0, "the first collector to be back")
+    scene.cluster.wait_until(lambda: scene.lag(1) == 0, "its branch to have what waited")
     scene.cluster.stop()
     for branch in (scene.a, scene.b):
         assert_exactly_once(branch, 20_000)

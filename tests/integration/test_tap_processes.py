@@ -62,8 +62,8 @@ def documented(title):
 
 def stored(cluster, lines):
     state = cluster.status()
-    return all(state[node]["events"] == lines for node in (("a1", "web"), ("a1", "sys"))) and (
-        state["c1", "coll"]["events"] == 2 * lines
+    return all(state.get(node, {}).get("events") == lines for node in (("a1", "web"), ("a1", "sys"))) and (
+        state.get(("c1", "coll"), {}).get("events") == 2 * lines
     )
 
 

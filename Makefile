@@ -8,6 +8,10 @@ PYTEST := $(PY) -m pytest
 # Short enough to wait for; `make chaos` takes its time.
 CHAOS_SECONDS ?= 300
 
+# Processes that `make test` runs its files in, one after the other each. Most tests wait for processes of their own, so that
+# more of them than cores make each slower and all no faster.
+TEST_WORKERS ?= 2
+
 .DEFAULT_GOAL := help
 .PHONY: help install proto docs lint types servers test long quick demo demo-zookeeper bench chaos clean
 
@@ -47,7 +51,7 @@ servers: ## the servers that tests run against, where they may be installed
 	@sh tests/servers.sh
 
 test: install servers ## the tests, with the short chaos tests
-	$(PYTEST) tests -m "not long"
+	$(PYTEST) tests -m "not long" -n $(TEST_WORKERS) --dist loadfile
 
 long: install servers ## the tests that `make test` leaves out: the same on an ensemble, large values
 	$(PYTEST) tests -m long

@@ -219,7 +219,7 @@ def test_names_may_be_used_again_when_files_are_deleted(make):
     [
         ("avro", b"no avro"),
         ("parquet", b"PAR1 no parquet"),
-        ("line", gzip.compress(b"1\n" * 1000)[:-20]),
+        ("line", gzip.compress(b"1\n" * 1000, mtime=0)[:-20]),
         ("json", b"\x1f\x8b no gzip"),
         ("csv", bz2.compress(b"a,b\n1,2\n" * 9)[:-9]),
     ],

@@ -8,9 +8,9 @@ PYTEST := $(PY) -m pytest
 # Short enough to wait for; `make chaos` takes its time.
 CHAOS_SECONDS ?= 300
 
-# Processes that `make test` runs its files in, one after the other each. Most tests wait for processes of their own, so that
-# more of them than cores make each slower and all no faster.
-TEST_WORKERS ?= 2
+# Processes that share the test files of `make test`; 0: none but its own. Two halve the time on two cores, where nothing else
+# runs: some tests wait for programs that then take longer to start.
+TEST_WORKERS ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install proto docs lint types servers test long quick demo demo-zookeeper bench chaos clean

@@ -37,10 +37,12 @@ class Scene:
         return made
 
     def lag(self, branch: int) -> float | None:
-        """Events that a branch of the first collector has not stored."""
-        line = re.search(
-            rf'^qanat_branch_lag_events{{branch="{branch}",.*}} (\S+)$', scrape(self.c1.metrics_port), re.M
-        )
+        """Events that a branch of the first collector has not stored; None while it does not say."""
+        try:
+            page = scrape(self.c1.metrics_port)
+        except OSError:
+            return None
+        line = re.search(rf'^qanat_branch_lag_events{{branch="{branch}",.*}} (\S+)$', page, re.M)
         return None if line is None else float(line[1])
 
     def write(self, first: int, last: int) -> None:

@@ -238,7 +238,7 @@ def test_bad_configuration_of_one_node_leaves_it_and_the_others_running(cluster)
     cluster.start()
     mine = f'mine @ name=a1 : tail("{cluster.directory}/in/*.txt") | autoE2EChain ;\n'
     cluster.apply(read(cluster) + collect(cluster) + mine)
-    cluster.qanat("wait", "active", "mine")
+    cluster.qanat("wait", "active", "mine", "web", "coll")
     # What only the host can know: a state that is a file, where a channel needs a directory.
     (cluster.state / "agent-a1" / "mine" / "channel").write_text("in the way")
     bad = f'mine @ name=a1 : tail("{cluster.directory}/in/*.txt") | fileChannel | autoE2EChain ;\n'

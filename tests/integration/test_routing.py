@@ -197,6 +197,7 @@ def test_balanced_load_is_stored_once_when_a_destination_dies_for_good_and_the_a
     )
     agent.stop()
     c1.start()
+    c1.wait_for("collector_listening")
     assert_in_sum_once(cluster, streams, lines)
 
 

@@ -12,12 +12,14 @@ from master.known import KnownNodes
 from master.leader import Leader
 from master.nodes import Nodes
 from master.peers import CATCH_UP_S_MAX, Peers
+from master.status import as_physical, physical_of
 from master.writing import Writer
 from qanat.control.documents import Live
 from qanat.control.statements import Language
-from qanat.control.translation import Cluster
+from qanat.control.translation import Cluster, Physical
 from qanat.coordination.store import SessionState, Store
 from qanat.errors import RetryableError
+from qanat.wire.v1 import control_pb2 as wire
 
 
 class Pushed:
@@ -74,6 +76,19 @@ class Desk:
             if not self.cache.is_loaded:
                 raise
             return self.cache.snapshot
+
+    async def everybody(self) -> list[Physical]:
+        """Every physical node that is known, also one that came a moment ago, to whichever master; while the store does not
+        answer, those who were known."""
+        asking = asyncio.create_task(self.peers.status(wire.StatusRequest(newcomers_only=True)))
+        try:
+            known = self.known.remembered() if self.is_stale else await self.known.all()
+        except RetryableError:
+            known = self.known.remembered()
+        nodes = {name: as_physical(name, node) for name, node in known.items()}
+        for reply in (await asking).replies.values():
+            nodes |= {each.name: physical_of(each) for each in reply.nodes}
+        return list(nodes.values())
 
     def cluster(self, snapshot: Snapshot) -> Cluster:
         """The cluster with this configuration, whether it was pushed or not."""

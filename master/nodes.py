@@ -30,6 +30,9 @@ SILENT_REPORTS_MAX = 3
 # A report that still says another assignment so long after a node was told was not on its way by then: it is told again.
 AGAIN_S = 10.0
 
+# Others know of a node half a second after it has come, when the store is quick, and read again every two seconds.
+NEWCOMER_S = 10.0
+
 # Messages that are kept: ten thousand agents with chains of three of ten collectors are told 720 different things.
 MESSAGES_MAX = 1024
 
@@ -123,6 +126,11 @@ class AttachedNode:
             heard_s=now_s - self.heard_at_s,
             attached_s=now_s - self.attached_at_s,
         )
+
+    @property
+    def is_newcomer(self) -> bool:
+        """It has started so lately that other masters need not have read of it."""
+        return not self.start and time.monotonic() - self.attached_at_s < NEWCOMER_S
 
     def concerns(self, names: frozenset[str]) -> bool:
         """It is one of `names`, or one of its logical nodes is."""

@@ -146,7 +146,9 @@ async def _within(queue: TapQueue, seconds: float, tap_id: str) -> wire.TapEvent
 
 
 def _is_asked_for(node: AttachedNode, request: wire.StatusRequest, names: frozenset[str]) -> bool:
-    return not (request.unsettled_only and node.is_settled) and node.concerns(names)
+    if (request.unsettled_only and node.is_settled) or (request.newcomers_only and not node.is_newcomer):
+        return False
+    return node.concerns(names)
 
 
 class Peers:

@@ -96,6 +96,11 @@ def as_physical(name: str, known: KnownNode) -> Physical:
     return Physical(name, known.role, known.host, known.labels)
 
 
+def physical_of(status: wire.NodeStatus) -> Physical:
+    """An attached node, for translation."""
+    return Physical(status.name, status.role, status.host, dict(status.labels))
+
+
 def merged(replies: Mapping[str, wire.StatusReply]) -> dict[str, tuple[str, wire.NodeStatus]]:
     """Each node with its master. One that is still listed by the master it came from is where it was heard of last."""
     found: dict[str, tuple[str, wire.NodeStatus]] = {}

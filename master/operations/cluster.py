@@ -14,7 +14,7 @@ from master.cache import Snapshot
 from master.desk import Desk
 from master.naming import with_flows
 from master.peers import Answers
-from master.status import as_physical, configured_nowhere, lost_row, merged, physical_row
+from master.status import as_physical, configured_nowhere, lost_row, merged, physical_of, physical_row
 from qanat.control.documents import KnownNode
 from qanat.control.operations import cluster as calls
 from qanat.control.operations.errors import Kind, OperationError
@@ -35,7 +35,10 @@ async def status(desk: Desk, request: calls.Status, author: str) -> calls.Status
     notes = silent_masters(answers)
     cluster = desk.nodes.cluster
     if cluster is not None and not request.names and not desk.is_stale:
-        notes += configured_nowhere(cluster, [as_physical(name, node) for name, node in known.items()])
+        there = [physical_of(each) for reply in answers.replies.values() for each in reply.nodes]
+        notes += configured_nowhere(
+            cluster, [as_physical(name, node) for name, node in known.items()] + there
+        )
     rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
     rows += _lost(desk, names, known, answers)
     replies = answers.replies.values()

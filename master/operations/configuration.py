@@ -12,7 +12,7 @@ from master import naming, planning
 from master.cache import Snapshot
 from master.desk import Desk
 from master.planning import Edit
-from master.status import as_physical, configured_nowhere
+from master.status import configured_nowhere
 from qanat.check import check
 from qanat.control import paths
 from qanat.control.documents import Config, decode
@@ -22,7 +22,6 @@ from qanat.control.operations.errors import Kind, OperationError
 from qanat.control.statements import Statement, as_file, with_flow
 from qanat.control.translation import Cluster
 from qanat.coordination.store import Op
-from qanat.errors import RetryableError
 from qanat.flow.faults import Faults, did_you_mean
 from qanat.flow.model import DEFAULT_FLOW, Flow
 
@@ -245,10 +244,7 @@ async def _shown(
 ) -> calls.Plan:
     """With where it runs. What was stored is not called a failure because the store went away after it."""
     cluster = desk.cluster(_as_planned(snapshot, planned))
-    try:
-        known = [as_physical(name, node) for name, node in (await desk.known.all()).items()]
-    except RetryableError:
-        known = [node.physical for node in desk.nodes]
+    known = await desk.everybody()
     names = {change.logical for change in planned}
     runs_on: dict[str, list[str]] = {}
     for node in known:

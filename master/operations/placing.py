@@ -15,7 +15,6 @@ from qanat.control.operations import cluster as cluster_calls
 from qanat.control.operations import configuration as calls
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.coordination.store import Op
-from qanat.errors import RetryableError
 from qanat.flow.faults import did_you_mean
 from qanat.wire.v1 import control_pb2 as wire
 
@@ -47,11 +46,8 @@ async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.Mappin
 
 async def _never_seen(desk: Desk, physical: str) -> str:
     """A sentence for a physical node that never registered: a name that somebody typed wrong, perhaps."""
-    try:
-        known = {*await desk.known.all(), *(node.physical.name for node in desk.nodes)}
-    except RetryableError:  # what was stored is not called a failure because the store went away after it
-        return ""
-    if physical in known:
+    known = {node.name for node in await desk.everybody()}
+    if desk.is_stale or physical in known:
         return ""
     return f"{physical} never registered, and runs what is mapped to it once it does{did_you_mean(physical, known)}"
 

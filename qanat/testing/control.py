@@ -59,6 +59,7 @@ class SimulatedNode:
         self.samples_s = 0.0  # how often taps get an event; 0: all at once
         self._taps: dict[str, asyncio.Task[None]] = {}
         self.attachments = 0
+        self.moves = 0  # how often a master told it to go to others
         self._connect = connect
         self._wanted = wire.Assign()
         self._applied = ""
@@ -192,6 +193,7 @@ class SimulatedNode:
             case "stop_tap" if task := self._taps.pop(message.stop_tap.tap_id, None):
                 task.cancel()
             case "move":
+                self.moves += 1
                 self._preferred = list(message.move.masters)
             case "refused":
                 self.refused = message.refused.why if message.refused.fenced else ""

@@ -114,6 +114,22 @@ def test_dry_run_and_diff_show_the_plan_and_do_nothing(run):
     run(scenario())
 
 
+def test_plan_knows_a_node_that_came_a_moment_ago_to_another_master(run):
+    async def scenario():
+        async with cluster(masters=2) as c:
+            admin = await c.admin(0)
+            text = 'a @ group=g : tail("/l") | agentBESink("c") ;'
+            await admin("diff", text=text)  # whoever is known was read just now
+            node = await c.node("web-1", 1, group="g")
+            await node.until(lambda: node.attachments == 1)
+            plan = await admin("apply", text=text)
+            assert (plan["changes"][0].get("runs_on"), plan["notes"]) == (["web-1"], [])
+            assert (await admin("status"))["notes"] == []
+            assert "notes" not in await admin("map", physical="web-1", logical=["a"])
+
+    run(scenario())
+
+
 def test_apply_with_prune_deletes_what_its_flows_have_besides(run):
     async def scenario():
         async with cluster() as c:

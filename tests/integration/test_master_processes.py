@@ -214,16 +214,13 @@ def test_stopped_master_sends_its_nodes_away_first(run, store_url, tmp_path):
         async with scene(store_url, tmp_path) as s:
             await s.admins[0]("apply", text=statement("one"))
             await s.everybody_runs("one")
-            attachments = [node.attachments for node in s.nodes]
-            moved = [node for node in s.nodes if node.master == s.addresses[1]]
+            moves = {node.name: node.moves for node in s.nodes if node.master == s.addresses[1]}
             s.daemons[1].terminate()
             assert await asyncio.to_thread(s.daemons[1].wait) == 0
             for node in s.nodes:
                 await node.until(lambda node=node: node.master in (s.addresses[0], s.addresses[2]))
-            again = [
-                node for node, before in zip(s.nodes, attachments, strict=True) if node.attachments != before
-            ]
-            assert again == moved
+            # Told to go, each of them; the others may be told too, once the two that are left even out what they have.
+            assert all(node.moves > moves[node.name] for node in s.nodes if node.name in moves)
             assert len((await s.admins[0]("masters"))["masters"]) == 2
 
     run(scenario(), timeout_s=120)

@@ -344,20 +344,22 @@ class CallError(_message.Message):
     def __init__(self, kind: _Optional[_Union[ErrorKind, str]] = ..., message: _Optional[str] = ..., faults: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
-    __slots__ = ("counts_only", "unsettled_only", "names", "revision", "with_names", "nodes_max")
+    __slots__ = ("counts_only", "unsettled_only", "names", "revision", "with_names", "nodes_max", "newcomers_only")
     COUNTS_ONLY_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_ONLY_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     WITH_NAMES_FIELD_NUMBER: _ClassVar[int]
     NODES_MAX_FIELD_NUMBER: _ClassVar[int]
+    NEWCOMERS_ONLY_FIELD_NUMBER: _ClassVar[int]
     counts_only: bool
     unsettled_only: bool
     names: _containers.RepeatedScalarFieldContainer[str]
     revision: int
     with_names: bool
     nodes_max: int
-    def __init__(self, counts_only: _Optional[bool] = ..., unsettled_only: _Optional[bool] = ..., names: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., with_names: _Optional[bool] = ..., nodes_max: _Optional[int] = ...) -> None: ...
+    newcomers_only: bool
+    def __init__(self, counts_only: _Optional[bool] = ..., unsettled_only: _Optional[bool] = ..., names: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., with_names: _Optional[bool] = ..., nodes_max: _Optional[int] = ..., newcomers_only: _Optional[bool] = ...) -> None: ...
 
 class StatusReply(_message.Message):
     __slots__ = ("master_id", "revision", "attached", "unsettled", "nodes", "attached_names")

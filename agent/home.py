@@ -7,12 +7,12 @@ meanwhile. So with every other channel the sender gets another name.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from qanat.component import ChannelConfig
+from qanat.durable import replace_file
 from qanat.errors import CorruptError
 from qanat.flow.model import Call
 from qanat.flow.printer import print_sink
@@ -53,7 +53,7 @@ def moved(directory: Path, channel: Call | None, *, moves_in: bool) -> int:
     else:
         home = _Home(here, home.moves + 1)
     if moves_in:
-        _write(path, home)
+        replace_file(path, [msgspec.json.encode(home)])
     return home.moves
 
 
@@ -66,17 +66,3 @@ def _read(path: Path) -> _Home | None:
         raise CorruptError(
             f"{path} is damaged: {error}; restore it from a backup. Without it, what changed its channel is sent again"
         ) from error
-
-
-def _write(path: Path, home: _Home) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.encode(home))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -10,6 +9,7 @@ from urllib.parse import quote
 import structlog
 
 from qanat.batch import Batch
+from qanat.durable import replace_file
 from qanat.errors import RetryableError
 from qanat.rpc.codec import encode_batch
 
@@ -33,12 +33,7 @@ class DeadLetters:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             is_new = not path.exists()
-            temporary = path.with_suffix(".tmp")
-            with temporary.open("wb") as file:
-                file.write(encode_batch(batch))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            replace_file(path, [encode_batch(batch)])
         except OSError as error:
             raise RetryableError(f"dead letter {path} can't be written: {error}") from error
         self.batches += 1

@@ -15,7 +15,7 @@ import structlog
 from agent.spooling.file import SpoolFile, Version
 from agent.spooling.listing import version_at
 from agent.tailing import names
-from agent.tailing.state import sync_directory
+from qanat.durable import sync_directory
 
 _log = structlog.get_logger()
 
@@ -63,14 +63,7 @@ class Completion(abc.ABC):
         """Make what was done to files at these paths durable. *Blocking*. Raises OSError."""
         for directory in dict.fromkeys(map(os.path.dirname, paths)):
             if os.path.isdir(directory):
-                sync_directory_of(directory)
-
-
-def sync_directory_of(directory: str) -> None:
-    """As `sync_directory`, of a path as text."""
-    from pathlib import Path
-
-    sync_directory(Path(directory))
+                sync_directory(directory)
 
 
 class Renaming(Completion):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from agent.tailing.state import sync_directory
 from qanat.component import Context
+from qanat.durable import replace_file
 
 _log = structlog.get_logger()
 # Copied at a time: a long line takes no memory to match.
@@ -39,21 +39,12 @@ class DeadLetters:
             if used + end - start > self._quota_bytes:
                 self._dropped(path, end - start, f"quota of {self._quota_bytes} bytes, {used} used")
                 return
-            self._copy(path, blocks)
+            replace_file(path, blocks)
         except OSError as error:
             self._dropped(path, end - start, str(error))
             return
         self._count("events_dead_lettered", 1)
         _log.warning("event_dead_lettered", path=str(path), size_bytes=end - start)
-
-    def _copy(self, path: Path, blocks: Iterator[bytes]) -> None:
-        temporary = path.with_suffix(".new")
-        with temporary.open("wb") as file:
-            file.writelines(blocks)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_directory(self._directory)
 
     def _dropped(self, path: Path, size_bytes: int, why: str) -> None:
         self._count("dead_letters_dropped", 1)

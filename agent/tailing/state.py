@@ -5,13 +5,13 @@ One line with magic and CRC32C, then JSON. Replaced atomically: a crash leaves t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from crc32c import crc32c
 
+from qanat.durable import replace_file
 from qanat.errors import CorruptError
 
 FILE_NAME = "tail.state"
@@ -94,22 +94,7 @@ def load(directory: Path) -> Loaded | None:
 def save(directory: Path, state: State) -> None:
     """Replace the state file, durably. *Blocking*. Raises OSError; the old file is then still in place."""
     body = msgspec.json.encode(state)
-    temporary = directory / (FILE_NAME + ".new")
-    with temporary.open("wb") as file:
-        file.write(_header(body) + body)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / FILE_NAME)
-    sync_directory(directory)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames in `directory` durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    replace_file(directory / FILE_NAME, [_header(body), body])
 
 
 def _header(body: bytes) -> bytes:

@@ -22,6 +22,7 @@ import structlog
 from collector.fan_out.token import LogPlace
 from collector.files import disk, staging
 from qanat.batch import Batch
+from qanat.durable import sync_directory
 from qanat.errors import CorruptError, RetryableError
 from qanat.limits import MIB
 
@@ -122,7 +123,7 @@ class BranchLog:
             temporary = path.with_suffix(".tmp")
             temporary.write_text(secrets.token_hex(16) + "\n")
             temporary.rename(path)
-            disk.sync_directory(self._directory)
+            sync_directory(self._directory)
             return path.read_text().strip()
 
     def set_aside(self) -> None:
@@ -136,7 +137,7 @@ class BranchLog:
             aside.mkdir()
             for path in written:
                 path.rename(aside / path.name)
-            disk.sync_directory(self._directory)
+            sync_directory(self._directory)
             _log.warning("fan_out_log_set_aside", directory=str(aside), files=len(written))
 
     def _go_on(self, last: _Segment) -> None:
@@ -176,7 +177,7 @@ class BranchLog:
                 self._written.append(self._fd)
             path = self._directory / f"{self.end:020}.log"
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-            disk.sync_directory(self._directory)
+            sync_directory(self._directory)
             self._segments.append(_Segment(self.end, path))
             return self._fd
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from qanat.durable import sync_directory
 from qanat.errors import RetryableError
 from qanat.limits import MIB
 
@@ -79,15 +80,6 @@ def start_writeback(fd: int, offset: int, size: int) -> None:
     """Ask the kernel to begin writing these dirty pages. Best effort: durability is the business of fdatasync."""
     if _sync_file_range is not None:
         _sync_file_range(fd, offset, size, _SYNC_FILE_RANGE_WRITE)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable. *Blocking*. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def make_directories(path: Path) -> None:

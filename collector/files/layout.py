@@ -29,6 +29,7 @@ import msgspec
 from collector.files import disk, names
 from collector.files.tenancy import Tenancy
 from collector.files.token import FileState
+from qanat.durable import sync_directory
 from qanat.errors import RetryableError
 
 _PUBLISHING = "publishing"
@@ -98,7 +99,7 @@ class Layout:
             file.flush()
             os.fdatasync(file.fileno())
         replacement.rename(target)
-        disk.sync_directory(self.work)
+        sync_directory(self.work)
         for path in earlier - {
             target
         }:  # these are of former lives, and what they say of `files` is said here too

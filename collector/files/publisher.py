@@ -18,6 +18,7 @@ from collector.files import disk, names
 from collector.files.formats import ROW_GROUP_BYTES, Conversion, Format, StagedFormat, from_label
 from collector.files.layout import Layout
 from collector.files.token import FileState, Token
+from qanat.durable import sync_directory
 from qanat.errors import CorruptError
 
 # Other names to try when a stranger's file has ours; far more than can happen (names hold sink, time and sequence).
@@ -83,7 +84,7 @@ class Publisher:
         for group in by_directory.values():
             self._rename_into_directory(group)
         with disk.explained("syncing the directory", self._layout.work):
-            disk.sync_directory(self._layout.work)
+            sync_directory(self._layout.work)
 
     def _rename_into_directory(self, files: list[FileState]) -> None:
         """One directory at a time: a commit may finish files in more of them than a process may have open."""
@@ -113,7 +114,7 @@ class Publisher:
             self._advance(file, finish=True)
             with disk.explained("renaming to", encoded):
                 self._layout.encoding(file).rename(encoded)
-                disk.sync_directory(self._layout.work)
+                sync_directory(self._layout.work)
         with disk.explained("removing", staging):
             staging.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from collector.files import disk, names
 from collector.files.layout import Layout
 from collector.files.publisher import missing
 from collector.files.token import FileState, Token
+from qanat.durable import sync_directory
 from qanat.errors import CorruptError
 
 _log = structlog.get_logger()
@@ -66,7 +67,7 @@ def _copy(layout: Layout, token: Token) -> None:
     """Finished files stay: they were closed before the commit that says so."""
     for file in token.open:
         disk.replace_by_copy(layout.temporary(file), file.length_bytes, layout.copying(file))
-    disk.sync_directory(layout.work)
+    sync_directory(layout.work)
     layout.tenancy.copied()
 
 
@@ -90,7 +91,7 @@ def _set_aside(layout: Layout) -> None:
         aside.mkdir()
         for name in written:
             (layout.work / name).rename(aside / name)
-        disk.sync_directory(layout.tenancy.home)
+        sync_directory(layout.tenancy.home)
         _log.warning(
             "uncommitted_files_set_aside",
             directory=str(aside),

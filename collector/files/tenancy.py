@@ -21,6 +21,7 @@ import socket
 from pathlib import Path
 
 from collector.files import disk
+from qanat.durable import sync_directory
 from qanat.errors import RetryableError
 
 _UNCOPIED = "-uncopied"
@@ -118,7 +119,7 @@ class Tenancy:
     def _rename(self, current: str, name: str) -> None:
         (self.home / current).rename(self.home / name)
         self._directory = name
-        disk.sync_directory(self.home)
+        sync_directory(self.home)
 
     def _current(self) -> str | None:
         """The one directory; what two tell is seen only while it is being renamed, or the first one made."""

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from collector.files import disk, names
+from collector.files import names
 from collector.files import token as tokens
 from collector.files.buckets import Bucket
 from collector.files.formats import Format, StagedFormat
@@ -16,6 +16,7 @@ from collector.files.rolling import Rolling
 from collector.files.token import FileState, Token
 from qanat.batch import Batch
 from qanat.clock import Clock
+from qanat.durable import sync_directory
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Cut:
         for file in self.written:
             file.sync()
         if self.names_changed:
-            disk.sync_directory(self.layout.work)
+            sync_directory(self.layout.work)
         for file in self.finished:
             file.close()
         self.is_durable = True

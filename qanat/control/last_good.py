@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -10,6 +9,7 @@ import structlog
 
 from qanat.control.assignment import Assigned
 from qanat.control.node_messages import Lasting
+from qanat.durable import replace_file
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ class LastGood:
         if data == self._written:
             return ""
         try:
-            self._write(data)
+            replace_file(self._path, [data])
         except OSError as error:
             log.error(
                 "last_good_not_saved",
@@ -64,16 +64,3 @@ class LastGood:
             return f"{self._path}: {error}"
         self._written = data
         return ""
-
-    def _write(self, data: bytes) -> None:
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

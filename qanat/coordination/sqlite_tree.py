@@ -30,6 +30,7 @@ from qanat.coordination.sqlite_ops import apply_all, changes_since, read
 from qanat.coordination.sqlite_schema import prepare
 from qanat.coordination.sqlite_sessions import Sessions
 from qanat.coordination.store import VALUE_BYTES_MAX, Node, Op
+from qanat.durable import sync_directory
 from qanat.errors import CorruptError, NotConnectedError, OutcomeUnknownError
 
 # How long one call waits for other processes. A commit takes a millisecond; who waits longer waits for a
@@ -273,11 +274,7 @@ def _create_private(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(path.parent)
     except OSError as error:
         if isinstance(error, FileExistsError) and path.is_file():
             return

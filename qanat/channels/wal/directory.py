@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from qanat.durable import sync_directory
+
 
 class WalFile(Protocol):
     """One open file. All methods raise OSError. *Thread*: reading is done through files that were opened for it alone."""
@@ -147,11 +149,7 @@ class OsDirectory:
 
     def sync(self) -> None:
         """The directory itself."""
-        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_directory(self.path)
 
 
 def replace_file(directory: Directory, name: str, data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from qanat.cli.program import (
     chosen,
     flow_or_masters,
     metrics_address,
+    named,
     private_directory,
     program_options,
     read_tiers,
@@ -42,7 +44,7 @@ def command(
     flow_file: Path | None,
     masters: tuple[str, ...],
     labels: dict[str, str],
-    name: str,
+    name: str | None,
     state_dir: Path,
     only: tuple[str, ...],
     metrics: str | None,
@@ -66,6 +68,7 @@ def command(
     line is wrong; 3 the state directory is in use.
     """
     flow_file = flow_or_masters(flow_file, masters, only)
+    name = named(name, socket.gethostname())
     nodes: list[LogicalNode] = []
     if allow_exec:
         permission.allow()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from qanat.cli.program import (
     chosen,
     flow_or_masters,
     metrics_address,
+    named,
     private_directory,
     program_options,
     read_tiers,
@@ -69,7 +71,7 @@ def command(
     flow_file: Path | None,
     masters: tuple[str, ...],
     labels: dict[str, str],
-    name: str,
+    name: str | None,
     state_dir: Path,
     only: tuple[str, ...],
     metrics: str | None,
@@ -93,6 +95,7 @@ def command(
     3 the state directory or the port is in use.
     """
     flow_file = flow_or_masters(flow_file, masters, only)
+    name = named(name, default_name(state_dir))
     nodes: list[LogicalNode] = []
     if flow_file is not None:
         nodes = chosen(read_tiers(flow_file).collectors, only, flow_file, "a collector")
@@ -129,6 +132,13 @@ def command(
             await ManagedCollector(collector, ports, advertised, masters, labels).run(stop)
 
         run_until_signal(main)
+
+
+def default_name(state_dir: Path) -> str:
+    """After the host, and other than an agent's on the same host. Commit records are kept under a collector's name: one that
+    was called as the host alone, as all of them once were, stays so."""
+    host = socket.gethostname()
+    return host if (state_dir / f"collector-{host}").is_dir() else f"{host}-collector"
 
 
 def _listening(listen: str | None) -> tuple[str, int]:

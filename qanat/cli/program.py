@@ -9,7 +9,6 @@ import os
 import re
 import resource
 import signal
-import socket
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,10 +63,10 @@ def program_options(command: F) -> F:
         ),
         click.option(
             "--name",
-            default=socket.gethostname,
             envvar="QANAT_NAME",
             callback=_checked_name,
-            help="Physical node; unique in the cluster, and the same at every start. Default: the host's name.",
+            help="Physical node; unique in the cluster, and the same at every start. Default: the host's name, for a collector "
+            "HOST-collector.",
         ),
         click.option(
             "--state-dir",
@@ -95,11 +94,18 @@ def program_options(command: F) -> F:
     return command
 
 
-def _checked_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
+def _checked_name(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
     """It becomes a part of file names and of what operators read."""
-    if fault := fault_of(name):
+    if name is not None and (fault := fault_of(name)):
         raise click.BadParameter(fault, ctx, param)
     return name
+
+
+def named(name: str | None, host_name: str) -> str:
+    """The name that was given, else the one that is made of the host's. Raises ConfigError when that is no name."""
+    if name is None and (fault := fault_of(host_name)):
+        raise ConfigError(f"the host's name makes no name of a physical node: {fault}; give one with --name")
+    return host_name if name is None else name
 
 
 def _addresses(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...]:

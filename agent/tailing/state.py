@@ -1,7 +1,4 @@
-"""The state file of `tail`: which streams there are and how far they are in storage.
-
-One line with magic and CRC32C, then JSON. Replaced atomically: a crash leaves the old file or the new one.
-"""
+"""The state file of `tail`: which streams there are and how far they are in storage."""
 
 from __future__ import annotations
 
@@ -9,14 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from crc32c import crc32c
 
-from qanat.durable import replace_file
-from qanat.errors import CorruptError
+from agent import state_file
 
 FILE_NAME = "tail.state"
-_MAGIC = b"qanat-tail-1 "
-_HEADER_BYTES = len(_MAGIC) + 9
+_MAGIC = b"qanat-tail-1"
 
 
 class StreamState(msgspec.Struct, frozen=True, array_like=True):
@@ -76,26 +70,10 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def load(directory: Path) -> Loaded | None:
-    """None when there is none. Raises CorruptError."""
-    path = directory / FILE_NAME
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    body = data[_HEADER_BYTES:]
-    if data[:_HEADER_BYTES] != _header(body):
-        raise CorruptError(f"State file {path} ({len(data)} bytes) does not match its checksum.")
-    try:
-        return msgspec.json.decode(body, type=Loaded)
-    except msgspec.DecodeError as error:
-        raise CorruptError(f"State file {path} can't be decoded: {error}") from error
+    """See `state_file.load`."""
+    return state_file.load(directory / FILE_NAME, _MAGIC, Loaded)
 
 
 def save(directory: Path, state: State) -> None:
-    """Replace the state file, durably. *Blocking*. Raises OSError; the old file is then still in place."""
-    body = msgspec.json.encode(state)
-    replace_file(directory / FILE_NAME, [_header(body), body])
-
-
-def _header(body: bytes) -> bytes:
-    return _MAGIC + b"%08x\n" % crc32c(body)
+    """See `state_file.save`."""
+    state_file.save(directory / FILE_NAME, _MAGIC, state)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from qanat.delivery.documents import Positions
 from qanat.delivery.steps import Step
 
 
 # Events.
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """Recover, then begin."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepDone:
+class StepDone(msgspec.Struct, frozen=True):
     """What came of the `Perform` with this number: a result, or the error to throw."""
 
     number: int
@@ -25,8 +24,7 @@ class StepDone:
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HelloReceived:
+class HelloReceived(msgspec.Struct, frozen=True):
     """A sender introduces itself on a new connection."""
 
     connection: int
@@ -36,14 +34,12 @@ class HelloReceived:
     ack_on_receipt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OpenReceived:
+class OpenReceived(msgspec.Struct, frozen=True):
     connection: int
     positions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class BatchReceived:
+class BatchReceived(msgspec.Struct, frozen=True):
     """`corrupt`: its checksum is wrong, so that all of it is doubtful. `rewinds`: how many its sender had followed."""
 
     connection: int
@@ -55,31 +51,26 @@ class BatchReceived:
     rewinds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RetireReceived:
+class RetireReceived(msgspec.Struct, frozen=True):
     connection: int
     streams: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseReceived:
+class ReleaseReceived(msgspec.Struct, frozen=True):
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLost:
+class ConnectionLost(msgspec.Struct, frozen=True):
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class AppendFailed:
+class AppendFailed(msgspec.Struct, frozen=True):
     """The sink could not take a batch: the open transaction has a hole and must be undone."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Commit what was received, release the claims, end."""
 
 
@@ -90,47 +81,40 @@ Event = (
 
 
 # Commands.
-@dataclass(frozen=True, slots=True)
-class Perform:
+class Perform(msgspec.Struct, frozen=True):
     """Perform the step, then say StepDone with this number."""
 
     number: int
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """Append the batch that was just received to the sink."""
 
 
-@dataclass(frozen=True, slots=True)
-class SendWelcome:
+class SendWelcome(msgspec.Struct, frozen=True):
     connection: int
     instance_epoch: int
     claim_epoch: int
     committed: Positions
 
 
-@dataclass(frozen=True, slots=True)
-class SendOpened:
+class SendOpened(msgspec.Struct, frozen=True):
     connection: int
     positions: Positions
 
 
-@dataclass(frozen=True, slots=True)
-class SendAck:
+class SendAck(msgspec.Struct, frozen=True):
     connection: int
     positions: Positions
 
 
-@dataclass(frozen=True, slots=True)
-class SendRewind:
+class SendRewind(msgspec.Struct, frozen=True):
     connection: int
     positions: Positions
 
 
-@dataclass(frozen=True, slots=True)
-class SendFenced:
+class SendFenced(msgspec.Struct, frozen=True):
     """Then close the connection."""
 
     connection: int
@@ -138,27 +122,23 @@ class SendFenced:
     instance: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendReleased:
+class SendReleased(msgspec.Struct, frozen=True):
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(msgspec.Struct, frozen=True):
     connection: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """A change of state that a person may want to know; `event` is a constant name."""
 
     event: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(msgspec.Struct, frozen=True):
     """All done; the process may end."""
 
 

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 
 # Events: what happened.
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The process is up; begin."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaitOver:
+class WaitOver(msgspec.Struct, frozen=True):
     """The pause asked for by `Pause` number `attempt` is over."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(msgspec.Struct, frozen=True):
     """The connection asked for by `Connect` stands; nothing was said on it yet."""
 
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
+class Disconnected(msgspec.Struct, frozen=True):
     """The connection failed, broke or could not be made."""
 
     connection: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Welcomed:
+class Welcomed(msgspec.Struct, frozen=True):
     """The collector holds our claim."""
 
     connection: int
@@ -44,32 +40,28 @@ class Welcomed:
     window_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedAt:
+class OpenedAt(msgspec.Struct, frozen=True):
     """Where to resume streams that we asked to open."""
 
     connection: int
     positions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Acked:
+class Acked(msgspec.Struct, frozen=True):
     """Durable in storage up to here."""
 
     connection: int
     positions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Rewound:
+class Rewound(msgspec.Struct, frozen=True):
     """The collector wants these streams again from here."""
 
     connection: int
     positions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class FencedOff:
+class FencedOff(msgspec.Struct, frozen=True):
     """A newer process of this sender exists."""
 
     connection: int
@@ -77,29 +69,25 @@ class FencedOff:
     instance: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseDone:
+class ReleaseDone(msgspec.Struct, frozen=True):
     """The claim is free for the next collector."""
 
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """The source has these streams, and would start them at these positions by itself."""
 
     positions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """The source read these streams up to these ends and they will never grow."""
 
     ends: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class WasRead:
+class WasRead(msgspec.Struct, frozen=True):
     """The source yielded a batch. `generation`: the core's when it was asked to. `events` and `at_s` (monotonic) are for
     metrics alone."""
 
@@ -112,8 +100,7 @@ class WasRead:
     generation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FirstIsHealthy:
+class FirstIsHealthy(msgspec.Struct, frozen=True):
     """The first collector of the chain has been reachable for a while, and we are on another."""
 
 
@@ -124,23 +111,20 @@ Event = (
 
 
 # Commands: what to do, in this order.
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """Wait before attempt number `attempt` (0 for the first of a series: no wait), then say WaitOver."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(msgspec.Struct, frozen=True):
     """Connect to this destination; then Connected or Disconnected."""
 
     connection: int
     destination: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendHello:
+class SendHello(msgspec.Struct, frozen=True):
     connection: int
     sender: str
     instance: str
@@ -148,56 +132,47 @@ class SendHello:
     ack_on_receipt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SendOpen:
+class SendOpen(msgspec.Struct, frozen=True):
     connection: int
     positions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class SendRead:
+class SendRead(msgspec.Struct, frozen=True):
     """Send the batch that was just read, and how many rewinds of this connection were followed before it."""
 
     connection: int
     rewinds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SendRetire:
+class SendRetire(msgspec.Struct, frozen=True):
     connection: int
     streams: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SendRelease:
+class SendRelease(msgspec.Struct, frozen=True):
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     connection: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recover:
+class Recover(msgspec.Struct, frozen=True):
     """Tell the source what is committed downstream."""
 
     committed: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Seek:
+class Seek(msgspec.Struct, frozen=True):
     stream: str
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
+class Acknowledge(msgspec.Struct, frozen=True):
     positions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(msgspec.Struct, frozen=True):
     """Stop this process: somebody newer has the name."""
 
     reason: str

@@ -8,68 +8,60 @@ steps of one, others may change the core's state.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from qanat.coordination.store import Op
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(msgspec.Struct, frozen=True):
     """Read these nodes, after a `sync` when `fresh`; gives list[Node | None]."""
 
     paths: tuple[str, ...]
     fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Multi:
+class Multi(msgspec.Struct, frozen=True):
     """Apply atomically; gives None, or throws Conflict, NotConnectedError, OutcomeUnknownError."""
 
     ops: tuple[Op, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Pause this procedure; `attempt` > 0 asks for a jittered backoff that grows with it, up to `seconds`."""
 
     seconds: float
     attempt: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SinkClaim:
+class SinkClaim(msgspec.Struct, frozen=True):
     """Become the one process that the sink's storage belongs to, before the token for it is read."""
 
 
-@dataclass(frozen=True, slots=True)
-class SinkOpen:
+class SinkOpen(msgspec.Struct, frozen=True):
     """Recover the sink from the last committed token."""
 
     token: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class SinkPrepare:
+class SinkPrepare(msgspec.Struct, frozen=True):
     """Cut the transaction after everything appended so far; gives the token."""
 
     drain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SinkSync:
+class SinkSync(msgspec.Struct, frozen=True):
     """Make durable what the last prepare cut."""
 
 
-@dataclass(frozen=True, slots=True)
-class SinkPublish:
+class SinkPublish(msgspec.Struct, frozen=True):
     """Make visible what this committed token says."""
 
     token: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SinkDiscard:
+class SinkDiscard(msgspec.Struct, frozen=True):
     """Undo everything beyond this committed token; throws FencedError when the storage belongs to another process."""
 
     token: bytes | None

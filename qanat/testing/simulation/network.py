@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from qanat.delivery import receiver_messages as r
 from qanat.delivery import sender_messages as s

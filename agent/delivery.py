@@ -7,7 +7,9 @@ before any read that is asked for after it, and what is persisted is persisted b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import random
 from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import groupby
@@ -47,6 +49,7 @@ RETRY_S_MAX = 60.0  # the longest pause between attempts when no collector of th
 CHAIN_RETRY_S_MAX = (
     0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
 )
+HURRY_S_MAX = 1.0  # after a master's word that collectors changed, which a thousand agents hear at once
 MEASURE_S = 1.0  # a scrape is some ten times rarer
 # What was sent on a connection that broke, and was not sought again yet: bytes, and when the oldest was read.
 _NOTHING = (0, math.inf)
@@ -94,6 +97,8 @@ class Delivery:
         self._lag_at_s = 0.0
         self._lag = Lag()
         self._lost = _NOTHING
+        self._hurry = asyncio.Event()
+        self._hurried = 0  # attempts that need not wait for long
         self._is_recovered = (
             False  # the source was told what collectors know: not before may it look for streams
         )
@@ -130,6 +135,12 @@ class Delivery:
         self.may_begin.set()
         self._source.wake()
         self._go.set()
+
+    def retry_soon(self) -> None:
+        """A collector may be back: try each of the chain once without the long pause between attempts."""
+        if self.core.phase in (Phase.BACKOFF, Phase.CONNECTING):
+            self._hurried = len(self.core.destinations)
+            self._hurry.set()
 
     async def _close(self) -> None:
         if self._connection is not None:
@@ -394,8 +405,17 @@ class Delivery:
         if attempt and attempt < chain:
             await asyncio.sleep(backoff_s(attempt, CHAIN_RETRY_S_MAX))
         elif attempt:
-            await asyncio.sleep(backoff_s(attempt // chain, RETRY_S_MAX))
+            await self._unless_hurried(backoff_s(attempt // chain, RETRY_S_MAX))
         self._handle(m.WaitOver(attempt))
+
+    async def _unless_hurried(self, pause_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._hurry.wait()
+                await asyncio.sleep(random.uniform(0, HURRY_S_MAX))
+        self._hurried = max(0, self._hurried - 1)
+        if not self._hurried:
+            self._hurry.clear()
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)

@@ -142,6 +142,11 @@ class RunningNode:
             else:
                 part.stop(leave=index in self._rehomed)
 
+    def retry_soon(self) -> None:
+        """See `Running`."""
+        for delivery in _deliveries(self._parts):
+            delivery.retry_soon()
+
     @property
     def trouble(self) -> str:
         """No collector answers, while there may be something to deliver."""

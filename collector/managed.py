@@ -162,6 +162,9 @@ class RunningNode:
         """Whatever follows: what was received is committed, files are finished, claims released."""
         self._pipeline.stop()
 
+    def retry_soon(self) -> None:
+        """It waits for storage, of which masters know nothing."""
+
     @property
     def trouble(self) -> str:
         """What its sink or the store waits for."""

@@ -110,6 +110,9 @@ class PhysicalNode:
             for each in assign.statements
         )
         self.handle(m.Told(assign.revision, statements))
+        for run in self._runs.values():
+            if run.running is not None:
+                run.running.retry_soon()
 
     def handle(self, event: m.Event) -> None:
         """Feed the core, and do what it says."""

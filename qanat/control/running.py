@@ -29,6 +29,9 @@ class Running(Protocol):
         """Drain, then end. `successor`: the text that runs next, "" when none does. Raised by `run` when that one must not
         run yet: RetryableError."""
 
+    def retry_soon(self) -> None:
+        """Masters have said something new, perhaps that a collector is back: nothing needs to wait for that any longer."""
+
     @property
     def trouble(self) -> str:
         """Why it does not open, or does not get on, as far as it knows; "" when all is well."""

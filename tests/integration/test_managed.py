@@ -396,3 +396,23 @@ def test_admin_commands_show_plan_and_history_and_go_back(cluster):
     assert json.loads(cluster.qanat("mappings", "-o", "json")) == {"mapping": {"host-9": ["w", "x", "y"]}}
     assert "m0" in cluster.qanat("masters")
     assert stored_bytes(cluster.out) == 0
+
+
+def test_agent_tries_again_at_once_when_a_master_says_that_a_collector_is_back(cluster):
+    """Left to itself it would wait for a quarter of an hour."""
+    c1 = cluster.managed("collector", "c1")
+    patient = {"qanat.rpc.backoff.FIRST_S": 900.0, "agent.delivery.RETRY_S_MAX": 3600.0}
+    a1 = cluster.managed("agent", "a1", tune=patient, role="web")
+    cluster.start()
+    cluster.apply(read(cluster) + collect(cluster))
+    written = append(cluster.directory / "in" / "a.log", numbered(0, 1_000))
+    cluster.wait_until_stored(written)
+    c1.stop()
+    a1.wait_for("collector_lost")
+    cluster.wait_until(
+        lambda: cluster.status()[("a1", "web")]["progress"] == "waiting", "masters to know that c1 is gone"
+    )
+    written += append(cluster.directory / "in" / "a.log", numbered(1_000, 2_000))
+    c1.start()
+    cluster.wait_until_stored(written)
+    assert_drains_clean(cluster, 2_000)

@@ -198,3 +198,53 @@ def test_delivery_empties_a_channel_when_told_to(
         assert shelf.cursors["web"] == (100 if empty else 0)
 
     run(scenario())
+
+
+def test_delivery_tries_its_whole_chain_at_once_when_a_collector_may_be_back(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pauses between attempts take an hour here."""
+    alive: set[str] = set()
+    tried: list[str] = []
+    pausing = asyncio.Event()
+
+    class Absent(Collector):
+        def __init__(
+            self,
+            number: int,
+            destination: str,
+            handle: Callable[[m.Event], None],
+            on_room: Callable[[], None],
+        ) -> None:
+            tried.append(destination)
+            if destination in alive:
+                super().__init__(number, destination, handle, on_room)
+            else:
+                asyncio.get_running_loop().call_soon(handle, m.Disconnected(number, "nobody listens"))
+
+    def backoff_s(attempt: int, max_s: float) -> float:
+        if max_s < shell.RETRY_S_MAX:
+            return 0.0
+        pausing.set()
+        return 3600.0
+
+    monkeypatch.setattr(shell, "Connection", Absent)
+    monkeypatch.setattr(shell, "backoff_s", backoff_s)
+    monkeypatch.setattr(shell, "HURRY_S_MAX", 0.0)
+
+    async def scenario() -> None:
+        Collector.opened, Collector.hellos = [], asyncio.Queue()
+        source = Short(Context("agent", "logical", "host", tmp_path), 0, 0)
+        core = SenderCore("agent/logical", "instance", ("c1:1", "c2:1", "c3:1"))
+        delivery = shell.Delivery(core, source, source.context, Metrics().agent("logical"))
+        task = asyncio.create_task(delivery.run())
+        await pausing.wait()
+        assert tried == ["c1:1", "c2:1", "c3:1"]
+        alive.add("c3:1")
+        delivery.retry_soon()
+        await Collector.hellos.get()
+        assert tried[3:] == ["c1:1", "c2:1", "c3:1"]
+        delivery.stop()
+        await task
+
+    run(scenario())

@@ -49,6 +49,7 @@ class ScriptedProgram:
         self.gate.set()
         self.checked = threading.Semaphore(0)  # one more with each check that has begun
         self.failures = 0
+        self.hurried: list[str] = []
 
     def check(self, node):
         self.checked.release()
@@ -86,6 +87,9 @@ class ScriptedRunning:
 
     def amend(self, node):
         return False
+
+    def retry_soon(self):
+        self.program.hurried.append(self.node.name)
 
     def stop(self, successor):
         self.stopped.set()
@@ -165,3 +169,14 @@ def test_node_that_is_stopped_while_it_reads_what_ran_last_ends(tmp_path):
         asyncio.get_running_loop().call_later(0.2, program.gate.set)
 
     play(again, tmp_path)
+
+
+def test_whatever_masters_say_is_a_reason_to_try_again_soon(tmp_path):
+    async def scenario(node, program, chance):
+        node.told(told(a=0))
+        await until(lambda: node.core.is_applied)
+        assert program.hurried == []
+        node.told(told(a=0, b=0))
+        assert program.hurried == ["a"]
+
+    play(scenario, tmp_path)

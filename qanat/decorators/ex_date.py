@@ -1,4 +1,4 @@
-"""`exDate(attribute, pattern, prefix, padding)`: the parts of a date in an attribute, as attributes of their own.
+r"""`exDate(attribute, pattern, prefix, padding)`: the parts of a date in an attribute, as attributes of their own.
 
     coll : autoCollectorSource | regex("on (\\S+)", 1, "at") exDate("at", "dd/MMM/yyyy") file("/data/%{dateyear}/", "x-") ;
 

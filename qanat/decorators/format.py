@@ -1,4 +1,4 @@
-"""`format(pattern)`: another body, made of the event by a template with escapes.
+r"""`format(pattern)`: another body, made of the event by a template with escapes.
 
     coll : autoCollectorSource | regex("user=(\\w+)", 1, "user") format("%{user} %Y-%m-%d %{body}") file("/data/", "x-") ;
 

@@ -1,4 +1,4 @@
-"""`grok(pattern)`: a pattern made of named ones, and what it finds in the body as attributes.
+r"""`grok(pattern)`: a pattern made of named ones, and what it finds in the body as attributes.
 
     coll : autoCollectorSource | grok("%{IP:client} %{WORD:verb} %{URIPATHPARAM:path} %{NUMBER:ms}") file("/data/", "x-") ;
     coll : autoCollectorSource | grok("%{COMBINEDAPACHELOG}") file("/data/%{response}/", "x-") ;

@@ -1,4 +1,4 @@
-"""`regex(pattern, group, attribute)`: a group of a regular expression, found in the body, as an attribute.
+r"""`regex(pattern, group, attribute)`: a group of a regular expression, found in the body, as an attribute.
 
     coll : autoCollectorSource | regex("level=(\\w+)", 1, "level") file("/data/%{level}/", "x-") ;
 

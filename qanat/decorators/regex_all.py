@@ -1,4 +1,4 @@
-"""`regexAll(pattern, names...)`: every group of a regular expression, found in the body, as an attribute.
+r"""`regexAll(pattern, names...)`: every group of a regular expression, found in the body, as an attribute.
 
     coll : autoCollectorSource | regexAll("(\\S+) (\\S+) took=(\\d+)", "verb", "path", "ms") file("/data/", "x-", format="json") ;
 

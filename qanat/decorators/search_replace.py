@@ -1,4 +1,4 @@
-"""`searchReplace(pattern, replacement)`: what a regular expression finds in the body is replaced, as Flume NG's interceptor.
+r"""`searchReplace(pattern, replacement)`: what a regular expression finds in the body is replaced, as Flume NG's interceptor.
 
     coll : autoCollectorSource | searchReplace("password=\\S+", "password=...") file("/data/", "x-") ;
     coll : autoCollectorSource | searchReplace("user=(\\w+)@(\\w+)", "user=$1 realm=$2") file("/data/", "x-") ;

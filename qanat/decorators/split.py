@@ -1,4 +1,4 @@
-"""`split(pattern, index, attribute)`: the body split by a regular expression, and one of its parts as an attribute.
+r"""`split(pattern, index, attribute)`: the body split by a regular expression, and one of its parts as an attribute.
 
     coll : autoCollectorSource | split("\\s+", 3, "verb") file("/data/%{verb}/", "x-") ;
 

@@ -177,7 +177,7 @@ def _text(token: Token) -> Text:
     except EscapeError as error:
         # An offset is counted within the quotes.
         token.source.faults.add(token.source.place(token.start + 1 + error.offset), str(error))
-        return Text("", token.place)
+        return Text(token.text[1:-1], token.place)  # as it stands: whatever looks at it finds no second fault
 
 
 def _number(token: Token) -> Value:

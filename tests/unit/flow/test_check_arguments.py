@@ -76,3 +76,8 @@ def test_what_only_the_host_knows_is_no_fault(channel: str) -> None:
 def test_collector_cannot_listen_on_port_0() -> None:
     with pytest.raises(FlowError, match="collectorSource, port: 0 was given"):
         check('coll : collectorSource(0) | file("/x/", "y") ;')
+
+
+def test_escape_that_does_not_exist_is_the_only_fault_of_a_pattern() -> None:
+    ((_, message),) = faults("memoryChannel", r'regex("level=(\w+)", 1, "level") ' + SINK)
+    assert r'write "\\w"' in message

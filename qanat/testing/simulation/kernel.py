@@ -34,23 +34,27 @@ class Kernel:
         self.faults: Counter[str] = Counter()
         self._tell = tell
         self._story: deque[tuple[float, str, object]] = deque(maxlen=STORY_STEPS)
-        self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._scheduled = 0
+        # When, in which order, for whom (for anybody), what.
+        self.queue: list[tuple[float, int, Process | None, Callable[..., None], tuple[Any, ...]]] = []
+        self.scheduled = 0
 
     def after(self, delay_s: float, action: Callable[..., None], *args: Any) -> None:
         """Do this later; of two things for the same moment the one that was scheduled first."""
-        self._scheduled += 1
-        heapq.heappush(self._queue, (self.now_s + delay_s, self._scheduled, action, args))
+        self.scheduled += 1
+        heapq.heappush(self.queue, (self.now_s + delay_s, self.scheduled, None, action, args))
 
     def run_until(self, time_s: float) -> None:
         """Everything that happens up to then."""
-        queue = self._queue
+        queue = self.queue
         while queue and queue[0][0] <= time_s:
-            self.now_s, _, action, args = heapq.heappop(queue)
+            self.now_s, _, process, action, args = heapq.heappop(queue)
             self.events += 1
             if self.events > EVENTS_MAX:
                 self.fail(f"more than {EVENTS_MAX} events: the cluster runs in circles")
-            action(*args)
+            if process is None or (process.alive and not process.paused):
+                action(*args)
+            else:
+                process.hear(action, *args)
         self.now_s = time_s
 
     def chance(self, probability: float) -> bool:
@@ -89,7 +93,9 @@ class Process:
 
     def soon(self, delay_s: float, action: Callable[..., None], *args: Any) -> None:
         """Do this later, if it still lives."""
-        self.kernel.after(delay_s, self.hear, action, *args)
+        kernel = self.kernel  # what `after` does, in one call: most of what is scheduled is scheduled here
+        kernel.scheduled += 1
+        heapq.heappush(kernel.queue, (kernel.now_s + delay_s, kernel.scheduled, self, action, args))
 
     def hear(self, action: Callable[..., None], *args: Any) -> None:
         """Do this now, or on waking."""

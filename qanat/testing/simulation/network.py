@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -117,9 +118,7 @@ class Connection:
         self._last_down_s = max(
             self._last_down_s, self._network.arrival_s(self.collector.name, self.agent.host.name)
         )
-        self._network.kernel.after(
-            self._last_down_s - self._network.kernel.now_s, self.agent.hear, self._hear_down, event
-        )
+        self.agent.soon(self._last_down_s - self._network.kernel.now_s, self._hear_down, event)
 
     def _hear_down(self, event: s.Event) -> None:
         if self.agent_open:
@@ -149,12 +148,11 @@ class Connection:
         self.collector_closes()
         self.collector.hear(self.collector.lost, self)
 
-    def _arrive_up(self, action: object, *args: object) -> None:
-        kernel = self._network.kernel
+    def _arrive_up(self, action: Callable[..., None], *args: object) -> None:
         self._last_up_s = max(
             self._last_up_s, self._network.arrival_s(self.agent.host.name, self.collector.name)
         )
-        kernel.after(self._last_up_s - kernel.now_s, self.collector.hear, action, *args)
+        self.collector.soon(self._last_up_s - self._network.kernel.now_s, action, *args)
 
     def _hello_again(self, hello: r.HelloReceived) -> None:
         """The same hello once more: on this connection, or late, on one that its agent has long given up."""

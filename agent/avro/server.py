@@ -8,7 +8,6 @@ that sends what is no request is told nothing and loses its connection; those of
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import zlib
@@ -18,18 +17,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import structlog
-
 from agent.avro.frames import Frame, FrameReader, encoded
 from agent.avro.protocol import Call, Reply, Session, Status
-from agent.live import listen
-from agent.live.loop import LoopThread
-from agent.live.tcp import HANDSHAKE_S_MAX, HELD_BYTES_MAX, OBJECT_BYTES
+from agent.live.server import HELD_BYTES_MAX, OBJECT_BYTES, Connection, PausingServer
 from qanat import limits
-from qanat.component import Inlet, Parcel
+from qanat.component import Parcel
 from qanat.errors import CorruptError
-
-log = structlog.get_logger(__name__)
 
 Compression = Literal["auto", "none", "deflate"]
 
@@ -73,61 +66,16 @@ class _Waiting:
             self.connection.reply(Frame(self.serial, self.call.answer(status)))
 
 
-class AvroServer:
-    """*Thread*: `open`, `start`, `stop`, `close` of the source; the rest on the loop."""
+class AvroServer(PausingServer):
+    """See Server."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            "avro", connections_max=settings.connections_max, count=settings.count, tls=settings.tls
+        )
         self.settings = settings
-        self.connections: set[_Connection] = set()
-        self.held_bytes = 0
-        self.is_full = False
-        self._connections_max = settings.connections_max
-        self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
-        self._thread: LoopThread | None = None
-        self._inlet: Inlet | None = None
         self._refused: deque[tuple[_Waiting, Parcel]] = deque()
         self._taken: dict[_Waiting, None] = {}  # in the order of their times
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        assert self._socket is not None, "port before open() or after close()"
-        return int(self._socket.getsockname()[1])
-
-    def open(self, host: str, port: int) -> None:
-        """Raises ConfigError."""
-        self._socket = listen.bind("avro", socket.SOCK_STREAM, host, port)
-        self._socket.setblocking(False)
-        self._connections_max = listen.allow_descriptors(self.settings.connections_max)
-
-    def start(self, inlet: Inlet) -> None:
-        """Accept connections."""
-        assert self._socket is not None, "start() before open()"
-        self._inlet = inlet
-        self._thread = LoopThread("avro")
-        self._server = self._thread.run(self._listen(self._socket))
-
-    def stop(self) -> None:
-        """Accept and read no more. What has no answer and was not taken never will be."""
-        if self._thread is not None:
-            self._thread.run(self._stop())
-
-    def close(self) -> None:
-        """End all connections. Idempotent."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.run(self._close())
-            thread.close()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    # On the loop.
-
-    def is_crowded(self) -> bool:
-        """One connection more than there may be."""
-        return len(self.connections) > self._connections_max
 
     def called(self, connection: _Connection, serial: int, call: Call) -> None:
         """A request with events."""
@@ -140,44 +88,34 @@ class AvroServer:
         held = sum(map(len, received.headers.values())) + len(received.bodies)
         size_bytes = received.size_bytes + held * OBJECT_BYTES
         parcel = Parcel(received, size_bytes, partial(self._settled, waiting))
-        assert self._inlet is not None
-        if self._refused or not self._inlet.offer(parcel):
+        if self._refused or not self.inlet.offer(parcel):
             self._refused.append((waiting, parcel))
-            self._fill()
+            self.fill()
         else:
             self._taken[waiting] = None
 
-    async def _listen(self, listening: socket.socket) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        loop.call_later(OVERDUE_S, self._look)
-        return await loop.create_server(
-            partial(_Connection, self),
-            sock=listening,
-            ssl=self.settings.tls,
-            ssl_handshake_timeout=HANDSHAKE_S_MAX if self.settings.tls else None,
-            backlog=listen.BACKLOG,
-        )
+    def _protocol(self) -> _Connection:
+        return _Connection(self)
+
+    async def _listen(self, listening: socket.socket) -> None:
+        asyncio.get_running_loop().call_later(OVERDUE_S, self._look)
+        await super()._listen(listening)
 
     async def _stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        """What has no answer and was not taken never will be."""
+        await super()._stop()
         self.is_full = True
-        for connection in self.connections:
-            connection.pause()
+        self._pause()
         while self._refused:
             self._refused.popleft()[0].answer(Status.FAILED)
 
     async def _close(self) -> None:
         await self._stop()
-        for connection in list(self.connections):
-            connection.close()
-        if self.connections:  # their ends come with the next turn of the loop
-            await asyncio.sleep(0)
+        await super()._close()
 
     def _settled(self, waiting: _Waiting, safe: bool) -> None:
         """On the feed's thread."""
-        if self._thread is not None:
-            self._thread.post(self._answer, waiting, Status.OK if safe else Status.FAILED)
+        self.post(self._answer, waiting, Status.OK if safe else Status.FAILED)
 
     def _answer(self, waiting: _Waiting, status: Status) -> None:
         self._taken.pop(waiting, None)
@@ -195,63 +133,26 @@ class AvroServer:
             self.settings.count("requests_overdue", 1)
         loop.call_later(OVERDUE_S, self._look)
 
-    def _fill(self) -> None:
-        assert self._inlet is not None
-        if not self.is_full:
-            self.is_full = True
-            for connection in self.connections:
-                connection.pause()
-            self._inlet.when_room(self._has_room)
-
-    def _has_room(self) -> None:
-        """On the feed's thread."""
-        if self._thread is not None:
-            self._thread.post(self._go_on)
-
-    def _go_on(self) -> None:
-        assert self._inlet is not None
-        while self._refused:
-            waiting, parcel = self._refused[0]
-            if not self._inlet.offer(parcel):
-                self._inlet.when_room(self._has_room)
-                return
-            self._refused.popleft()
-            self._taken[waiting] = None
-        self.is_full = False
-        for connection in list(self.connections):
-            connection.go_on()
+    def _offer_refused(self) -> bool:
+        while self._refused and self.inlet.offer(self._refused[0][1]):
+            self._taken[self._refused.popleft()[0]] = None
+        return not self._refused
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(Connection, asyncio.Protocol):
     """One client."""
 
+    _server: AvroServer
+
     def __init__(self, server: AvroServer) -> None:
-        self._server = server
+        super().__init__(server)
         self._frames = FrameReader()
         self._session = Session()
-        self._transport: asyncio.Transport | None = None
         self._packed = b""  # received, not unpacked
-        self._held_bytes = 0
-        self._is_deaf = False
         self._is_due = False  # to go on soon
         self._compression = server.settings.compression
         self._unpack: zlib._Decompress | None = None
         self._pack: zlib._Compress | None = None
-        self._peer = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._peer = listen.peer_of(transport.get_extra_info("peername"))
-        self._server.connections.add(self)
-        if self._server.is_crowded():
-            self._server.settings.count("connections_refused", 1)
-            transport.abort()
-            return
-        with contextlib.suppress(OSError):
-            listen.keep_alive(transport.get_extra_info("socket"))
-        if self._server.is_full:
-            self.pause()
 
     def data_received(self, data: bytes) -> None:
         if self._compression == "auto":
@@ -272,13 +173,13 @@ class _Connection(asyncio.Protocol):
                 self._unpack_some()
                 self._handle_frames()
         except (CorruptError, zlib.error) as error:
-            self._end("connections_corrupt", str(error))
+            self.end("connections_corrupt", str(error))
             return
         self._account()
         if self._packed:
             self.pause()
             if not self._server.is_full:
-                self._soon()
+                self.resume()
         elif not self._is_deaf and not self._server.is_full:
             self._transport.resume_reading()
 
@@ -303,56 +204,28 @@ class _Connection(asyncio.Protocol):
 
     def _account(self) -> None:
         server, now_bytes = self._server, self._frames.held_bytes + len(self._packed)
-        server.held_bytes += now_bytes - self._held_bytes
-        self._held_bytes = now_bytes
+        self.hold(now_bytes)
         if server.held_bytes > HELD_BYTES_MAX and now_bytes and not server.is_full:
-            self._end(
+            self.end(
                 "connections_overfull", f"requests that are not complete take more than {HELD_BYTES_MAX}"
             )
 
-    def _end(self, counter: str, why: str) -> None:
-        self._server.settings.count(counter, 1)
-        log.warning("connection_ended", source="avro", peer=self._peer, why=why)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _soon(self) -> None:
+    def resume(self) -> None:
+        """Go on with what was received, then read again."""
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._work)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.held_bytes -= self._held_bytes
-        self._held_bytes = 0
+        super().connection_lost(exc)
         self._frames, self._packed = FrameReader(), b""
-        self._server.connections.discard(self)
-        self._transport = None
-
-    def pause(self) -> None:
-        """Read nothing."""
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def go_on(self) -> None:
-        """There is room again."""
-        self._soon()
-
-    def pause_writing(self) -> None:
-        self._is_deaf = True
-        self.pause()
-
-    def resume_writing(self) -> None:
-        self._is_deaf = False
-        self._soon()
 
     def reply(self, frame: Frame) -> None:
         """To the client, if it is still there."""
-        if self._transport is None or self._transport.is_closing():
-            return
         data = encoded(frame)
         if self._pack is not None:
             data = self._pack.compress(data) + self._pack.flush(zlib.Z_SYNC_FLUSH)
-        self._transport.write(data)
+        self.write(data)
 
     def close(self) -> None:
         """End it, when it was told everything, or can't be."""

@@ -15,7 +15,7 @@ import structlog
 
 from agent.live import datagrams, listen
 from agent.live.datagrams import Received, Receiver
-from agent.live.tcp import OBJECT_BYTES
+from agent.live.server import OBJECT_BYTES
 from agent.losses import DATAGRAMS_LOST
 from qanat import limits
 from qanat.component import Inlet, Parcel

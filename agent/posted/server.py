@@ -17,11 +17,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from agent.live import listen
-from agent.live.loop import LoopThread
+from agent.live.server import Server
 from agent.posted.bodies import BAD_REQUEST, TOO_LARGE, Refusal, decoded
 from qanat import limits
-from qanat.component import Inlet, Parcel
+from qanat.component import Parcel
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +41,6 @@ REQUEST_BYTES = 16 * limits.KIB
 
 # A connection without a request is closed after so long: agents' clients send every few seconds, if anything.
 IDLE_S_MAX = 75.0
-
-# As of TCP sources: a handshake takes milliseconds, a scanner's never ends.
-HANDSHAKE_S_MAX = 10.0
 
 # A peer that still sends what was refused is read for so long, or the end of its connection would overtake the answer.
 LINGER_S = 2.0
@@ -101,8 +97,8 @@ class Handler:
     refused: Callable[[Refusal, str], Answer]
 
 
-class PostServer:
-    """*Thread*: `open`, `start`, `stop`, `close` one that is not the server's."""
+class PostServer(Server):
+    """See Server. No request is taken any more after `stop`; answers go on."""
 
     def __init__(
         self,
@@ -115,53 +111,14 @@ class PostServer:
         count: Callable[[str, int], None],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._name = name
+        super().__init__(name, connections_max=connections_max, count=count, tls=tls)
         self._handler = handler
         self._request_bytes_max = request_bytes_max
-        self._connections_max = connections_max
         self._answer_s_max = answer_s_max
-        self._count = count
-        self._tls = tls
-        self._socket: socket.socket | None = None
-        self._thread: LoopThread | None = None
-        self._listening: asyncio.Server | None = None
         self._server: web.Server | None = None
-        self._inlet: Inlet | None = None
         self._is_stopping = False
         self._held_bytes = 0
         self._silent: set[web.RequestHandler] = set()  # connections without a request so far
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        assert self._socket is not None, "port before open()"
-        return int(self._socket.getsockname()[1])
-
-    def open(self, host: str, port: int) -> None:
-        """Take the address; nobody is answered yet. Raises ConfigError."""
-        self._socket = listen.bind(self._name, socket.SOCK_STREAM, host, port)
-
-    def start(self, inlet: Inlet) -> None:
-        """Begin to serve."""
-        assert self._socket is not None, "start() before open()"
-        self._inlet = inlet
-        self._connections_max = listen.allow_descriptors(self._connections_max)
-        self._thread = LoopThread(self._name)
-        self._thread.run(self._listen(self._socket))
-
-    def stop(self) -> None:
-        """No request is taken any more; answers go on."""
-        if self._thread is not None:
-            self._thread.run(self._stop())
-
-    def close(self) -> None:
-        """Idempotent."""
-        if self._thread is not None:
-            self._thread.run(self._close())
-            self._thread.close()
-            self._thread = None
-        if self._socket is not None:
-            self._socket.close()
 
     async def _listen(self, listening: socket.socket) -> None:
         self._server = web.Server(
@@ -172,18 +129,11 @@ class PostServer:
             lingering_time=LINGER_S,
             logger=_QUIET,
         )
-        self._listening = await asyncio.get_running_loop().create_server(
-            self._protocol,
-            sock=listening.dup(),
-            backlog=listen.BACKLOG,
-            ssl=self._tls,
-            ssl_handshake_timeout=HANDSHAKE_S_MAX if self._tls else None,
-        )
+        await super()._listen(listening)
 
     async def _stop(self) -> None:
         self._is_stopping = True
-        if self._listening is not None:
-            self._listening.close()
+        await super()._stop()
 
     async def _close(self) -> None:
         await self._stop()
@@ -193,8 +143,8 @@ class PostServer:
     def _protocol(self) -> asyncio.Protocol:
         """For a new connection."""
         assert self._server is not None
-        if len(self._server.connections) >= self._connections_max or self._is_stopping:
-            self._count(CONNECTIONS_REFUSED, 1)
+        if len(self._server.connections) >= self.connections_max or self._is_stopping:
+            self.count(CONNECTIONS_REFUSED, 1)
             return _Closed()
         made = self._server()
         self._silent.add(made)
@@ -226,13 +176,13 @@ class PostServer:
         except ConnectionError:  # nobody is there to be answered
             raise
         except Exception as error:  # noqa: BLE001  # a task's root: the library would only log it
-            log.error("request_failed", source=self._name, error=repr(error))
+            log.error("request_failed", source=self.name, error=repr(error))
             return self._refused(Refusal(FAILED, "the agent failed; its log says why"), kind.lower(), request)
         finally:
             held.release()
 
     def _refused(self, refusal: Refusal, kind: str, request: web.BaseRequest) -> web.Response:
-        self._count(REFUSED if refusal.status == UNAVAILABLE else REJECTED, 1)
+        self.count(REFUSED if refusal.status == UNAVAILABLE else REJECTED, 1)
         answer = self._handler.refused(refusal, kind)
         headers = {"Content-Type": answer.kind}
         if refusal.status == UNAVAILABLE:
@@ -276,17 +226,14 @@ class PostServer:
 
     async def _hand_over(self, taken: Taken) -> None:
         """Until it is safe in the channel. Raises Refusal."""
-        assert self._inlet is not None
-        assert self._thread is not None
         if self._is_stopping:
             raise Refusal(UNAVAILABLE, "the agent stops; send it again")
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        thread = self._thread
-        parcel = Parcel(taken.content, taken.size_bytes, lambda safe: thread.post(_settle, answer, safe))
-        if not self._inlet.offer(parcel):
+        parcel = Parcel(taken.content, taken.size_bytes, lambda safe: self.post(_settle, answer, safe))
+        if not self.inlet.offer(parcel):
             raise Refusal(UNAVAILABLE, "the channel is full; nothing was taken, send it again later")
         done, _ = await asyncio.wait((answer,), timeout=self._answer_s_max)
-        if not done and self._inlet.withdraw(parcel):
+        if not done and self.inlet.withdraw(parcel):
             raise Refusal(UNAVAILABLE, "the channel is full; nothing was taken, send it again later")
         if not done:
             raise Refusal(

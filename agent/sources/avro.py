@@ -22,7 +22,7 @@ import msgspec
 from agent.avro.server import AvroServer, Compression, Settings
 from agent.live import tls
 from agent.live.framing import SizePolicy
-from agent.live.tcp import CONNECTIONS_MAX
+from agent.live.server import CONNECTIONS_MAX
 from qanat import limits
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
 from qanat.config import Bytes, Seconds

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
-from agent.live.tcp import CONNECTIONS_MAX
+from agent.live.server import CONNECTIONS_MAX
 from agent.live.tls import Clients
 from qanat.component import Context, Inlet, LiveSource
 from qanat.config import Seconds

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from agent.live import tls
-from agent.live.tcp import CONNECTIONS_MAX
+from agent.live.server import CONNECTIONS_MAX
 from qanat import limits
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
 from qanat.config import Bytes, Seconds

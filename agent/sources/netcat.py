@@ -14,7 +14,8 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from agent.live.framing import LineFramer, SizePolicy
-from agent.live.tcp import CONNECTIONS_MAX, TcpServer
+from agent.live.server import CONNECTIONS_MAX
+from agent.live.tcp import TcpServer
 from qanat import limits
 from qanat.component import Context, Inlet, LiveSource
 from qanat.config import Bytes

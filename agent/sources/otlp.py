@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from agent.live import tls
-from agent.live.tcp import CONNECTIONS_MAX
+from agent.live.server import CONNECTIONS_MAX
 from agent.sources.http import ANSWER_S_MAX, REQUEST_BYTES_MAX, wrong_sizes
 from qanat import limits
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong

@@ -22,7 +22,8 @@ import msgspec
 
 from agent.live import framing, tls
 from agent.live.framing import Framer, SizePolicy
-from agent.live.tcp import CONNECTIONS_MAX, TcpServer
+from agent.live.server import CONNECTIONS_MAX
+from agent.live.tcp import TcpServer
 from agent.syslog.source import Frames, Port, SyslogConfig, SyslogSource
 from qanat.component import Context, Inlet
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from qanat.coordination.store import Check, Conflict, Create, Delete, Node, Op, Set
 from qanat.errors import NotConnectedError, OutcomeUnknownError
@@ -30,7 +32,9 @@ class SimulatedStore:
         self.p_ghost = 0.0
         self.p_request_lost = 0.0
         self.down_until_s: dict[str, float] = {}
-        self._sessions: Counter[str] = Counter()  # how many each process has had before the present one
+        self._sessions: defaultdict[str, int] = defaultdict(
+            int
+        )  # how many each process has had before the present one
         self._older: dict[str, list[Node]] = {}
         self._on_write = on_write
 
@@ -127,7 +131,7 @@ class SimulatedStore:
                 return Conflict(index, op.path, reason)
         for op in ops:
             self._write(op)
-        self.kernel.note("store", f"applies for {process.name}: {' '.join(map(_brief, ops))}")
+        self.kernel.note("store", _Applied(process.name, ops))
         self._on_write([op.path for op in ops if not isinstance(op, Check)])
         return None
 
@@ -151,6 +155,16 @@ class SimulatedStore:
             self.tree[op.path] = Node(op.value, before.version + 1)
         elif isinstance(op, Delete):
             del self.tree[op.path]
+
+
+class _Applied(msgspec.Struct, frozen=True):
+    """A line of the story."""
+
+    who: str
+    ops: tuple[Op, ...]
+
+    def __str__(self) -> str:
+        return f"applies for {self.who}: {' '.join(map(_brief, self.ops))}"
 
 
 def _brief(op: Op) -> str:

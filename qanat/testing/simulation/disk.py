@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from qanat.errors import FencedError, RetryableError
 from qanat.testing.simulation.kernel import Kernel
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """One batch on the disk; `at` is the length of the file after it."""
 
     at: int

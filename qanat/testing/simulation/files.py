@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from qanat.testing.simulation.kernel import Kernel
 
 BATCH_EVENTS_MAX = 8  # small, so that a window has many batches
+CALM_BATCH_EVENTS_MAX = 16  # after healing: half a window, what is left by then is some hundred events
 
 
 @dataclass(slots=True)
@@ -45,8 +48,7 @@ class Host:
         self.saved = dict(acked)
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """A batch that the source yielded; `count` events, none where they are gone."""
 
     stream: str
@@ -89,8 +91,11 @@ class FileSource:
             return None
         stream = self._kernel.random.choice(ready)
         start = self._at[stream]
-        most = min(self._host.files[stream].size - start, max_events, BATCH_EVENTS_MAX)
-        end = start + (most if self._kernel.is_calm else self._kernel.random.randint(1, most))
+        most = min(self._host.files[stream].size - start, max_events)
+        if self._kernel.is_calm:
+            end = start + min(most, CALM_BATCH_EVENTS_MAX)
+        else:
+            end = start + self._kernel.random.randint(1, min(most, BATCH_EVENTS_MAX))
         self._at[stream] = end
         return Read(stream, start, end, end - start)
 

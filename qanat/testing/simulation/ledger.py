@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from qanat.coordination.store import Node
 from qanat.delivery import documents
@@ -133,32 +133,21 @@ class Ledger:
             if position > self.stored[stream] and not self._hosts[self._owner_of[stream]].ack_on_receipt:
                 self._kernel.fail(f"{who} acks {stream} up to {position}, stored up to {self.stored[stream]}")
 
-    def unfinished_business(self) -> list[str]:
-        """What is still missing for everything to be stored, visible and, if finished, forgotten; empty in the end."""
-        missing = [
-            f"{file.stream} stored {self.stored[file.stream]} of {file.size}"
-            for host in self._hosts.values()
-            for file in host.files.values()
-            if self.stored[file.stream] != file.size and not (file.done and host.ack_on_receipt)
-        ]
-        missing += self.channels.unfinished_business()
-        missing += [
-            f"{file.stream} is finished and stored, not retired"
-            for host in self._hosts.values()
-            for file in host.files.values()
-            if file.finished and not file.done
-        ]
-        missing += [
-            f"{disk.branch.name} published {disk.branch.published} of {disk.committed}"
-            for disk in self._disks.values()
-            if disk.branch is not None and disk.branch.published < disk.committed
-        ]
-        missing += [
-            f"{disk.name} published {disk.published} of {disk.committed}"
-            for disk in self._disks.values()
-            if disk.published < disk.committed
-        ]
-        return missing
+    def unfinished_business(self) -> Iterator[str]:
+        """What is still missing for everything to be stored, visible and, if finished, forgotten; nothing in the end."""
+        for host in self._hosts.values():
+            for file in host.files.values():
+                if self.stored[file.stream] != file.size and not (file.done and host.ack_on_receipt):
+                    yield f"{file.stream} stored {self.stored[file.stream]} of {file.size}"
+        yield from self.channels.unfinished_business()
+        for host in self._hosts.values():
+            for file in host.files.values():
+                if file.finished and not file.done:
+                    yield f"{file.stream} is finished and stored, not retired"
+        for disk in self._disks.values():
+            for each in filter(None, (disk.branch, disk)):
+                if each.published < disk.committed:
+                    yield f"{each.name} published {each.published} of {disk.committed}"
 
 
 def _content(row: Stored) -> tuple[str, int, int, bool]:

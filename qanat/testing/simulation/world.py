@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from qanat.component import Full
 from qanat.delivery import receiver_messages as r
 from qanat.errors import RetryableError
@@ -282,16 +284,16 @@ class World:
         for name in self.hosts:
             self.kernel.after(0.5, self.ensure_agent, name)
 
-    def unfinished_business(self) -> list[str]:
+    def unfinished_business(self) -> Iterator[str]:
         """Why it is not over yet."""
-        missing = self.ledger.unfinished_business()
-        missing += [line for agent in self.agents for line in agent.unacked()]
-        missing += [
-            f"{len(self.agents_of(name))} processes of {name} run, not 1"
-            for name in self.hosts
-            if len(self.agents_of(name)) != 1
-        ]
-        missing += [line for collector in self.collectors.values() for line in collector.unforgotten()]
-        missing += [f"{adopter.name} has not ended" for adopter in self.adopters]
-        missing += [f"{name} is not up" for name in self.disks if name not in self.collectors]
-        return missing
+        yield from self.ledger.unfinished_business()
+        for agent in self.agents:
+            yield from agent.unacked()
+        for name in self.hosts:
+            number = len(self.agents_of(name))
+            if number != 1:
+                yield f"{number} processes of {name} run, not 1"
+        for collector in self.collectors.values():
+            yield from collector.unforgotten()
+        yield from (f"{adopter.name} has not ended" for adopter in self.adopters)
+        yield from (f"{name} is not up" for name in self.disks if name not in self.collectors)

@@ -121,8 +121,6 @@ class KnownNodes:
 
     async def _write(self) -> None:
         by_shard: dict[str, dict[str, Arrival]] = {}
-        # Who has gone elsewhere is known there, and perhaps another has come since, which is the later.
-        self._new = {name: each for name, each in self._new.items() if self.is_here(name, each.instance)}
         for name, arrival in self._new.items():
             by_shard.setdefault(paths.known_shard(name), {})[name] = arrival
         found = await self._store.get_many(list(by_shard))
@@ -156,7 +154,9 @@ class KnownNodes:
         """Put `new` into a shard's nodes; whether that changes them."""
         before = dict(nodes)
         for name, arrival in new.items():
-            nodes[name] = arrival.seen(nodes.get(name), self._wall_ns())
+            # Who has gone elsewhere is known there, and perhaps another has come since, which is the later.
+            if name not in nodes or self.is_here(name, arrival.instance):
+                nodes[name] = arrival.seen(nodes.get(name), self._wall_ns())
         return nodes != before
 
     def _settle(self, new: dict[str, Arrival], nodes: dict[str, KnownNode]) -> None:

@@ -43,6 +43,34 @@ def test_store_knows_the_latest_process_of_a_name(before, arrives, after):
     assert arrives.seen(before, 7) == after
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, ("p", 1)), ("q", ("q", 1))])
+def test_node_that_left_before_it_was_written_is_remembered_unless_another_came(
+    before, after, run, monkeypatch
+):
+    monkeypatch.setattr(known, "BATCH_S", 0.01)
+
+    async def scenario():
+        tree = Tree()
+
+        async def come(instance, is_here):
+            nodes = KnownNodes(MemoryStore(tree), lambda: 7)
+            nodes.is_here = lambda name, instance: is_here
+            settled = asyncio.Event()
+            nodes.settled = lambda name, found: settled.set()
+            writing = asyncio.create_task(nodes.run())
+            nodes.look_up(arrival(instance))
+            await settled.wait()
+            writing.cancel()
+            return (await nodes.all())["a1"]
+
+        if before is not None:
+            await come(before, is_here=True)
+        found = await come("p", is_here=False)
+        assert (found.instance, found.start) == after
+
+    run(scenario())
+
+
 class Master:
     """Attached nodes, and what this master knows of them; `others` hear of processes that were replaced."""
 

@@ -1,10 +1,14 @@
-"""Flow files as `qanat check` and `qanat fmt` are given them: by path, or `-` for standard input."""
+"""Flow files as `qanat check` and `qanat fmt` are given them: by path, or `-` for standard input; and how one is replaced."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import tempfile
 from pathlib import Path
 
+from qanat.errors import ConfigError
 from qanat.flow.faults import Fault, FlowError
 from qanat.flow.model import SourcePlace
 
@@ -29,6 +33,32 @@ def read(name: str) -> str:
         raise _refused(
             name, line, f"the byte 0x{data[error.start]:02x} is no UTF-8; flow files are UTF-8"
         ) from error
+
+
+def replace(path: Path, text: str) -> None:
+    """The file that is there, at once or not at all; it keeps its mode. A link stays one: what it leads to is replaced.
+
+    Raises ConfigError when it can't be."""
+    target = path.resolve()
+    temporary = None
+    try:
+        status = target.stat()
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", newline="\n", dir=target.parent, prefix=f".{target.name}.", delete=False
+        ) as file:
+            temporary = file.name
+            file.write(text)
+            file.flush()
+            with contextlib.suppress(PermissionError):  # others' files, in a directory that is ours
+                os.fchown(file.fileno(), status.st_uid, status.st_gid)
+            os.fchmod(file.fileno(), status.st_mode & 0o7777)
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise ConfigError(f"{path} can't be written: {error}") from error
 
 
 def _refused(name: str, line: int, message: str) -> FlowError:

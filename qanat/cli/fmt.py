@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +10,6 @@ import click
 
 from qanat.cli import flow_files
 from qanat.cli.main import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from qanat.errors import ConfigError
 from qanat.flow.faults import FlowError
 from qanat.flow.layout import layout
 
@@ -49,7 +45,7 @@ def command(files: tuple[str, ...], check: bool, diff: bool) -> int:
             elif name == flow_files.STDIN:
                 click.echo(after, nl=False)
             elif after != before:
-                _replace(Path(name), after)
+                flow_files.replace(Path(name), after)
         except FlowError as error:
             click.echo(str(error), err=True)
             worst = EXIT_USAGE
@@ -63,27 +59,3 @@ def _difference(name: str, before: str, after: str) -> Iterator[str]:
     )
     for line in lines:
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    """A link stays one: what it leads to is replaced. Raises ConfigError when it can't be."""
-    target = path.resolve()
-    temporary = None
-    try:
-        status = target.stat()
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="\n", dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as file:
-            temporary = file.name
-            file.write(text)
-            file.flush()
-            with contextlib.suppress(PermissionError):  # others' files, in a directory that is ours
-                os.fchown(file.fileno(), status.st_uid, status.st_gid)
-            os.fchmod(file.fileno(), status.st_mode & 0o7777)
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise ConfigError(f"{path} can't be written: {error}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from qanat.cli import completion_names
+from qanat.cli import completion_names, flow_files
 from qanat.cli.admin.apply import FLOW_FILE, YES, agreed, read_flow
 from qanat.cli.admin.command import Session, admin_options
 from qanat.cli.admin.plans import changes, print_plan, summary
@@ -84,7 +84,7 @@ def config(
 def multiconfig(session: Session, text: str, dry_run: bool) -> None:
     """Configure all logical nodes of FLOW, a text, as Flume OG's `multiconfig` did. `qanat apply` does it with a file, and asks.
 
-    
+    \b
       qanat multiconfig 'a @ tier=web : tail("/var/log/a.log") | autoE2EChain ; b : autoCollectorSource | file("/data/", "b-") ;'
     """
     _print_change(session, session.call("multiconfig", ops.Multiconfig(text=text, dry_run=dry_run)))
@@ -144,17 +144,15 @@ def rollback(session: Session, logical: str, version: int, dry_run: bool, yes: b
 def save(session: Session, flow_file: Path | None, flow: str | None) -> None:
     """Write the whole configuration as one flow file: to FILE, or to standard output.
 
-    What `qanat map` placed by hand is in comments at its end, from where `qanat load` reads it.
+    FILE is replaced at once or not at all, and is a flow file whatever --output says. What `qanat map` placed by hand is in
+    comments at its end, from where `qanat load` reads it.
     """
     reply = session.call("save", ops.Save(flow=flow))
-    if session.form == "json":
-        session.show(reply, lambda: None)
-        return
     text = saved_text(reply)
-    if flow_file is None:
-        click.echo(text, nl=False)
-    else:
+    if flow_file is not None:
         write_flow(flow_file, text)
+    if flow_file is None or session.form == "json":
+        session.show(reply, lambda: click.echo(text, nl=False))
 
 
 MAPPED = "# mapped: "
@@ -172,6 +170,9 @@ def saved_text(reply: ops.Saved) -> str:
 
 def write_flow(flow_file: Path, text: str) -> None:
     """Raises ConfigError."""
+    if flow_file.is_file():  # a backup that is there is not lost for one that could not be written
+        flow_files.replace(flow_file, text)
+        return
     try:
         flow_file.write_text(text, encoding="utf-8")
     except OSError as error:

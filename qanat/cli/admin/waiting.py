@@ -14,6 +14,9 @@ from qanat.errors import NotConnectedError
 
 EXIT_PENDING = 1
 
+# `--timeout 0s` is a look.
+NOW_S = 0.001
+
 Kind = Literal["applied", "active", "done"]
 
 
@@ -25,8 +28,10 @@ def wait_for(
     revision: int = 0,
     *,
     quiet: bool = False,
+    shown: bool = False,
 ) -> int | None:
-    """Gives an exit code; None when all is done. Progress goes to stderr."""
+    """Gives an exit code; None when all is done. Progress goes to stderr, unless `quiet`; `shown`: the last reply to stdout, as
+    JSON if that is asked for."""
     last: ops.Waiting | None = None
     request = ops.Wait(kind=kind, names=names, timeout_s=timeout_s, revision=revision)
     for reply in session.client.stream("wait", request):
@@ -35,6 +40,8 @@ def wait_for(
         last = reply
     if last is None:
         raise NotConnectedError(f"master {session.client.master} gave no answer; ask again")
+    if shown:
+        session.show(last, lambda: None)
     if last.done:
         return None
     click.echo(
@@ -66,6 +73,8 @@ def wait(session: Session, kind: Kind, names: tuple[str, ...], timeout: float) -
     applied: they run exactly what they are configured to run, and wait for nothing. active: they do, and their state is
     ACTIVE. done: they are IDLE, their sources at their end. NODES are physical or logical; none: all that are attached.
 
+    With --output json, how far it is in the end is one JSON object.
+
     Exit codes: 0 they are; 1 not in time, or never as it is configured: what is missing is said.
     """
-    return wait_for(session, kind, list(names), timeout)
+    return wait_for(session, kind, list(names), max(timeout, NOW_S), shown=True)

@@ -1,0 +1,73 @@
+"""What `--output json` leaves on standard output, and what it must not leave out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qanat.cli.admin import command
+from qanat.cli.main import main
+from qanat.control.operations.cluster import Waiting
+from qanat.control.operations.configuration import Saved
+
+STATEMENT = 'web : tail("/l") | autoE2EChain ;\n'
+
+
+class Answering:
+    """A client of masters that give the same answer to whatever they are asked."""
+
+    is_stale = False
+    master = "m1:35872"
+
+    def __init__(self, reply):
+        self.reply = reply
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def call(self, method, request):
+        return self.reply
+
+    def stream(self, method, request):
+        return iter([self.reply])
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    def answering(reply):
+        monkeypatch.setattr(command, "_client", lambda master, file: Answering(reply))
+
+    return answering
+
+
+def test_save_writes_its_file_though_json_is_asked_for(answer, tmp_path, capsys):
+    answer(Saved(text=STATEMENT, mapping={}))
+    file = tmp_path / "all.flow"
+    assert main(["save", str(file), "-o", "json"]) == 0
+    assert file.read_text() == STATEMENT
+    assert json.loads(capsys.readouterr().out)["text"] == STATEMENT
+
+
+def test_save_replaces_a_backup_at_once_and_keeps_its_mode(answer, tmp_path, capsys):
+    answer(Saved(text=STATEMENT, mapping={}))
+    file = tmp_path / "all.flow"
+    file.write_text("# yesterday's\n")
+    file.chmod(0o600)
+    before = file.stat()
+    assert main(["save", str(file)]) == 0
+    after = file.stat()
+    assert (file.read_text(), after.st_mode) == (STATEMENT, before.st_mode)
+    assert after.st_ino != before.st_ino  # another file: the old one was whole until then
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("done", "code"), [(True, 0), (False, 1)])
+def test_wait_says_in_the_end_how_far_it_is(answer, capsys, done, code):
+    answer(Waiting(done=done, settled=int(done), total=1, pending=[] if done else ["a1: web ACTIVE"]))
+    assert main(["wait", "done", "web", "-o", "json"]) == code
+    said = json.loads(capsys.readouterr().out)
+    assert (said["done"], said["settled"], said["total"]) == (done, int(done), 1)

@@ -9,7 +9,7 @@ from itertools import takewhile
 from qanat.component import Full, Level
 from qanat.flow.model import Call, Keyword, LogicalNode, Text
 from qanat.flow.routes import Route
-from qanat.flow.switching import balancing, counted_once
+from qanat.flow.switching import balancing, counted_once, share_of
 
 # Where events wait when the flow names no channel. E2E: in the source, which can be read again.
 DEFAULT_CHANNELS = {
@@ -23,20 +23,22 @@ LIVE_CHANNELS = {**DEFAULT_CHANNELS, Level.E2E: Call("fileChannel")}
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """`label`: names its sender, its metrics, and its cursor in a channel. `decorators`: between the channel and it."""
+    """`label`: names its sender, its metrics, and its cursor in a channel. `decorators`: between the channel and it. `share`: of
+    the load that is balanced."""
 
     label: str
     level: Level
     sinks: tuple[Call, ...]
     required: bool
     decorators: tuple[Call, ...] = ()
+    share: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One instance of the source, or of the several of a fan-in, and where its events go. `label` names its state directory.
-    `decorators`: right behind the source, before any channel. `intake`: the same for a live source, whose events are numbered
-    by then."""
+    `decorators`: right behind the source, before any channel. `intake`: what is noted of a batch when it is put into the
+    channel."""
 
     label: str
     sources: tuple[Call, ...]
@@ -70,14 +72,18 @@ def lines(
     is_consumed = len(routes) > 1 and any(consumes(source.name) for source in node.sources)
     needs_one = is_pushed or is_consumed or choose is not None
     channel = node.channel or (LIVE_CHANNELS[max(levels)] if needs_one else None)
-    intake = () if choose is None or not is_pushed else (choose,)
-    if intake:
-        routes = tuple(replace(route, decorators=_chosen_first(route.decorators, choose)) for route in routes)
+    intake = () if choose is None else (choose,)
+    shares = [0 if choose is None else share_of(route.decorators) for route in routes]
+    if choose is not None:
+        chosen = _chosen_first if is_pushed else _chosen
+        routes = tuple(replace(route, decorators=chosen(route.decorators, choose)) for route in routes)
     shared = () if channel is None or is_pushed else _shared(routes)
     chains = counted_once(route.decorators[len(shared) :] for route in routes)
     found = tuple(
-        Destination(_label(node.name, number), level, route.sinks, route.required, chain)
-        for number, (route, level, chain) in enumerate(zip(routes, levels, chains, strict=True))
+        Destination(_label(node.name, number), level, route.sinks, route.required, chain, share)
+        for number, (route, level, chain, share) in enumerate(
+            zip(routes, levels, chains, shares, strict=True)
+        )
     )
     if channel is not None:
         return (Line(node.name, node.sources, channel, found, shared, intake),)
@@ -93,8 +99,13 @@ def lines(
     )
 
 
-def _chosen_first(chain: tuple[Call, ...], choose: Call | None) -> tuple[Call, ...]:
-    """Without the choice, and what lets only its own through before the decorators of all: they have less to do."""
+def _chosen(chain: tuple[Call, ...], choose: Call) -> tuple[Call, ...]:
+    """Without the choice, which is made for all of them."""
+    return tuple(call for call in chain if call is not choose)
+
+
+def _chosen_first(chain: tuple[Call, ...], choose: Call) -> tuple[Call, ...]:
+    """The same, and what lets only its own through before the decorators of all: they have less to do."""
     at = next(number for number, call in enumerate(chain) if call is choose)
     return (chain[at + 1], *chain[:at], *chain[at + 2 :])
 

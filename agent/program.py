@@ -32,6 +32,7 @@ from qanat.flow.bind import bind
 from qanat.flow.model import Call, LogicalNode
 from qanat.flow.routes import routes
 from qanat.flow.tiers import MIXED
+from qanat.loads import Member
 from qanat.metrics import Metrics
 from qanat.throttle import Throttles
 
@@ -141,12 +142,17 @@ class Agent:
             self._delivery(each, replace(context, logical_node=each.label), sending, of_channel=True)
             for each in line.destinations
         ]
+        if (intake := build_chain(line.intake, context)) is not None:
+            shares = {each.label: each.share for each in line.destinations}
+            channel = chosen = Chosen(channel, intake, channel_context, shares)
+            deliver = [
+                _watched(each, chosen.member(cursor.name))
+                for each, cursor in zip(deliver, cursors, strict=True)
+            ]
         tap = self.taps.at(line.label)
         feed: Feed | PushedFeed
         if isinstance(source, LiveSource):
-            intake = build_chain(line.intake, context)
-            into = channel if intake is None else Chosen(channel, intake, channel_context)
-            feed = PushedFeed(source, into, cursors, context, metrics, tap)
+            feed = PushedFeed(source, channel, cursors, context, metrics, tap)
         else:
             behind = _behind(source, line.decorators, context)
             feed = Feed(behind, channel, cursors, context, metrics, pace, tap)
@@ -222,6 +228,18 @@ def _behind(source: Source, decorators: Sequence[Call], context: Context) -> Sou
     """The source as those behind its decorators see it; itself when there are none."""
     chain = build_chain(decorators, context)
     return source if chain is None else DecoratedSource(source, chain, context)
+
+
+def _watched(deliver: Deliver, member: Member | None) -> Deliver:
+    """The same; `member` knows then how the delivery is doing."""
+
+    def watched(source: Source) -> Delivery:
+        delivery = deliver(source)
+        if member is not None:
+            member.state = lambda: delivery.core.trouble
+        return delivery
+
+    return watched
 
 
 async def _stop(

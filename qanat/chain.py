@@ -17,6 +17,7 @@ from qanat.errors import ConfigError, RetryableError
 from qanat.flow.bind import bind
 from qanat.flow.model import Call
 from qanat.flow.switching import BALANCE, shares_of
+from qanat.loads import Loads
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,11 @@ class Chain:
         self._decorators = decorators
         self._context = context
         self._say_at_s = 0.0
+
+    @property
+    def loads(self) -> Loads | None:
+        """What the least loaded of several destinations is chosen by; None when nobody chooses so."""
+        return next((each.loads for each in self._decorators if isinstance(each, LoadBalance)), None)
 
     def open(self) -> None:
         """Raises ConfigError."""

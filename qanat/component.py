@@ -21,6 +21,9 @@ from qanat.capacity import Cursor as Cursor
 from qanat.capacity import Fill as Fill
 from qanat.capacity import Full as Full
 from qanat.clock import Clock, SystemClock
+from qanat.news import StreamEvent as StreamEvent
+from qanat.news import StreamFinished as StreamFinished
+from qanat.news import StreamFound as StreamFound
 from qanat.throttle import Throttles
 
 if TYPE_CHECKING:
@@ -103,28 +106,6 @@ class CollectorSource(Component):
     @abc.abstractmethod
     def address(self) -> str:
         """`host:port` to listen on. Raises ConfigError when it is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamFound:
-    """A stream that can be read; nothing is read from it before `seek` says from where.
-
-    `position`: where the source would start by itself (0, the end of the file, or what its own state remembers).
-    """
-
-    stream: str
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamFinished:
-    """All of the stream was read, and it will never grow again: once acked up to `end` it can be forgotten."""
-
-    stream: str
-    end: int
-
-
-StreamEvent = StreamFound | StreamFinished
 
 
 class Source(Component):
@@ -339,6 +320,10 @@ class Channel(Component):
     @abc.abstractmethod
     def forget(self, streams: Sequence[str]) -> None:
         """These streams of the source were taken to their end and will never come again. Durable with the next put."""
+
+    @abc.abstractmethod
+    def next_number(self) -> int:
+        """Of the first event of the next batch that is put."""
 
     @abc.abstractmethod
     def reader(self, cursor: str) -> Source:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from collector.decorated import DecoratedSink
+from collector.fan_out.balance import Balance
 from collector.fan_out.lag import Told
 from collector.fan_out.sink import Branch, FanOut
 from qanat import registry
@@ -17,7 +18,7 @@ from qanat.flow.model import Branch as Parted
 from qanat.flow.model import Call, LogicalNode, SinkExpression
 from qanat.flow.printer import print_sink
 from qanat.flow.sinks import decorated, undecorated
-from qanat.flow.switching import branches, counted_once, spread
+from qanat.flow.switching import branches, counted_once, share_of, spread
 
 
 def build_sink(node: LogicalNode, context: Context, told: Told = lambda name, lag: None) -> Sink:
@@ -26,6 +27,8 @@ def build_sink(node: LogicalNode, context: Context, told: Told = lambda name, la
     found = _counted_once(list(branches(inner)))
     if len(found) == 1:
         return _component(decorated(decorators, found[0].sink), context)
+    chain = build_chain(decorators, context)
+    loads = None if chain is None else chain.loads
     fan_out = FanOut(
         [
             Branch(str(index), _component(branch.sink, branch_context(context, index)), branch.required)
@@ -33,8 +36,15 @@ def build_sink(node: LogicalNode, context: Context, told: Told = lambda name, la
         ],
         context,
         told=told,
+        balance=None if loads is None else Balance(loads, _shares(decorators, inner)),
     )
-    return _behind(fan_out, decorators, context)
+    return fan_out if chain is None else DecoratedSink(fan_out, chain, context)
+
+
+def _shares(decorators: tuple[Call, ...], inner: SinkExpression) -> dict[str, int]:
+    """Which branch has which share of a load that is balanced over all of them."""
+    whole = branches(decorated(decorators, inner))
+    return {str(index): share_of(undecorated(branch.sink)[0]) for index, branch in enumerate(whole)}
 
 
 def _counted_once(found: Sequence[Parted]) -> list[Parted]:

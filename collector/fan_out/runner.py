@@ -72,6 +72,11 @@ class BranchRunner:
         with self._changed:
             return self._must_reread
 
+    def is_in_trouble(self) -> bool:
+        """Its storage can't be reached, or has refused what was done last."""
+        with self._changed:
+            return self._attempt > 0 or not self._is_claimed
+
     @property
     def left_bytes(self) -> int:
         """What is committed in the log and not in this branch; nothing is left that can't be reached."""

@@ -19,6 +19,7 @@ import structlog
 from collector.dead_letters import DeadLetters
 from collector.fan_out import adoption
 from collector.fan_out import token as tokens
+from collector.fan_out.balance import Balance
 from collector.fan_out.lag import Lags, Told
 from collector.fan_out.log import BranchLog
 from collector.fan_out.runner import BranchRunner
@@ -57,8 +58,9 @@ class FanOut(Sink):
         *,
         log_bytes_max: int = LOG_BYTES_MAX,
         told: Told = lambda name, lag: None,
+        balance: Balance | None = None,
     ) -> None:
-        """`told` hears how far each branch is behind."""
+        """`told` hears how far each branch is behind; `balance`, when a batch is for one of them, what each has to store."""
         super().__init__(None, context)
         self._branches = branches
         self._log = BranchLog(context.state_dir / "fan-out", log_bytes_max)
@@ -69,6 +71,7 @@ class FanOut(Sink):
         self._direct: dict[str, Sink] = {}
         self._fed: dict[str, BranchRunner] = {}
         self._lags = Lags(self._log, context.clock, told)
+        self._balance = balance
         self._draining = False
         self._adopts = False  # the sink of a dead collector, whose log is read and not written
         self._reached: BranchLog | None = self._log
@@ -117,6 +120,8 @@ class FanOut(Sink):
             self._log.open(committed.end)
         self._events = committed.events
         self._assign(committed)
+        if self._balance is not None:
+            self._balance.opened(committed)
         for name, sink in self._direct.items():
             sink.open(committed.of(name))
         self._recorded(committed, reread=True)
@@ -126,6 +131,8 @@ class FanOut(Sink):
         if not self._adopts:
             self._log.open(committed.end)
         self._events = committed.events
+        if self._balance is not None:
+            self._balance.opened(committed)
         for name, sink in self._direct.items():
             sink.discard(committed.of(name))
         self._recorded(committed, reread=True)
@@ -145,6 +152,8 @@ class FanOut(Sink):
                     self._dead_letters[branch.name],
                     is_claimed=branch.name not in self._late,
                 )
+                if self._balance is not None:
+                    self._balance.watch(branch.name, self._fed[branch.name].is_in_trouble)
         for name in committed.names - {branch.name for branch in self._branches}:
             log.warning(
                 "branch_left_out", branch=name, consequence="what the log still had for it is dropped"
@@ -171,6 +180,8 @@ class FanOut(Sink):
         if self._fed:
             self._log.append(batch)
             self._events += batch.count
+        if self._balance is not None:
+            self._balance.appended(batch, self._log.end)
 
     def pause_s(self) -> float:
         return max((sink.pause_s() for sink in list(self._direct.values())), default=0.0)
@@ -202,6 +213,8 @@ class FanOut(Sink):
     def publish(self, token: bytes) -> None:
         committed = self._decoded(token)
         self._recorded(committed)
+        if self._balance is not None:
+            self._balance.committed(committed)
         for name, sink in self._direct.items():
             direct = committed.of(name)
             if direct is not None:

@@ -160,6 +160,10 @@ class FileChannel(Channel):
         """See Channel.forget."""
         self.log.forget(streams)
 
+    def next_number(self) -> int:
+        """Behind what was put, synced or not."""
+        return self.log.number
+
     def reader(self, cursor: str) -> Source:
         """See Channel.reader."""
         return LogReader(self.log, cursor, self.context, on_move=self._work.set)

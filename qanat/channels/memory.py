@@ -89,6 +89,10 @@ class MemoryChannel(Channel):
         """Their positions."""
         self._taken.forget(streams)
 
+    def next_number(self) -> int:
+        """Behind what waits."""
+        return self._backlog.end
+
     def reader(self, cursor: str) -> Source:
         """A view of the backlog."""
         return _Reader(self, cursor)

@@ -160,6 +160,10 @@ class SpillChannel(Channel):
         self._taken.forget(streams)
         self.log.forget(streams)
 
+    def next_number(self) -> int:
+        """Behind what waits."""
+        return self.spans.end
+
     def reader(self, cursor: str) -> Source:
         """A view of both parts."""
         return _Reader(self, cursor)

@@ -161,6 +161,10 @@ class SqlChannel(Channel):
             for stream in streams:
                 pending.positions.pop(stream, None)
 
+    def next_number(self) -> int:
+        """Behind what was put, committed or not."""
+        return self._pending_group().end
+
     def reader(self, cursor: str) -> Source:
         """A view of the rows."""
         return SqlReader(self, cursor)

@@ -67,6 +67,14 @@ class Phase(enum.Enum):
     HALTED = "halted"
 
 
+class Trouble(enum.IntEnum):
+    """Of a destination; less is better."""
+
+    NONE = 0
+    DETOUR = 1  # another takes what was given to it, which has a share of its own
+    AWAY = 2  # nobody takes it
+
+
 @dataclass(slots=True)
 class _Stream:
     """One stream: `acked <= next`; `sent` holds the batches between them, oldest first."""
@@ -117,6 +125,13 @@ class SenderCore:
         if self.phase is not Phase.STREAMING or not self._welcomed:
             return 0
         return self._window_bytes - self.inflight_bytes
+
+    @property
+    def trouble(self) -> Trouble:
+        """What whoever chooses among destinations has to know. The first attempt of all is no failure yet."""
+        if self.phase in (Phase.BACKOFF, Phase.CONNECTING, Phase.HALTED):
+            return Trouble.AWAY if self._attempt else Trouble.NONE
+        return Trouble.DETOUR if self.destination else Trouble.NONE
 
     @property
     def is_drained(self) -> bool:

@@ -29,6 +29,7 @@ DECIDE = "switch"  # (on, cases, otherwise): `otherwise` is whether there is an 
 CASE = "case"  # (value); without one it is else
 LOAD_BALANCE = "loadBalance"  # what a flow says, before a fan-out
 BALANCE = "balance"  # what that becomes: with the number of branches as its last argument
+COUNTING = frozenset({"round_robin", "least_loaded"})  # ways of LOAD_BALANCE that depend on earlier choices
 COUNTS = "counts"  # of DECIDE: whether it counts what belongs to no case
 
 _SILENT = Keyword(COUNTS, Boolean(False))
@@ -60,6 +61,7 @@ def branches(sink: SinkExpression) -> Iterator[Branch]:
     for branch in inner.branches:
         if isinstance(undecorated(branch.sink)[1], FanOut | Switch):
             found = list(branches(branch.sink))
+            _refuse_counting(found)
         else:
             _refuse_misplaced(*undecorated(branch.sink))
             found = [branch]
@@ -89,6 +91,14 @@ def balancing(chain: tuple[Call, ...]) -> tuple[Call, ...]:
     return tuple(call for call in chain if call.name == BALANCE)
 
 
+def share_of(chain: tuple[Call, ...]) -> int:
+    """What BALANCE calls the branch that has these decorators."""
+    at = next(number for number, call in enumerate(chain) if call.name == BALANCE)
+    (case,) = chain[at + 1].positional
+    assert isinstance(case, Text)
+    return int(case.value)
+
+
 def _balanced(heads: tuple[Call, ...], inner: FanOut) -> SinkExpression:
     said = heads[-1]
     shares = Keyword("shares", Integer(len(inner.branches)))
@@ -107,6 +117,27 @@ def _refuse_misplaced(heads: tuple[Call, ...], inner: SinkExpression) -> None:
             "loadBalance stands right before the destinations that it chooses from: loadBalance [ a, b ]",
             place=heads[at[0]].place,
         )
+
+
+def _refuse_counting(found: Iterable[Branch]) -> None:
+    """Within a branch each of several destinations finds out by itself whose a batch is. They agree where that is a function of
+    the batch, and not where it is one of what else was seen."""
+    for call in (call for branch in found for call in balancing(undecorated(branch.sink)[0])):
+        said = [*call.positional, *(each.value for each in call.keywords if each.name == "by")]
+        by = next(
+            (
+                each.value if isinstance(each, Text) else each.name
+                for each in said
+                if isinstance(each, Text | Call)
+            ),
+            "",
+        )
+        if by in COUNTING:
+            raise ConfigError(
+                f"loadBalance({by}) is for all destinations of a logical node: loadBalance({by}) [ a, b ]; within a branch of a "
+                "fan-out or in a case it is loadBalance or loadBalance(random)",
+                place=call.place,
+            )
 
 
 def values(items: Items) -> list[str]:

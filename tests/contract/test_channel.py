@@ -76,6 +76,21 @@ def test_events_come_out_as_they_were_put_with_numbers_for_positions(bench):
         assert not bench.counts
 
 
+def test_next_number_is_where_the_next_batch_begins_before_it_is_safe_and_after_a_restart(bench):
+    put = batches(6)
+    with bench.opened() as feed:
+        first = feed.channel.next_number()
+        for number, batch in enumerate(put, 1):
+            feed.put(batch)
+            assert feed.channel.next_number() == first + number * 4
+        feed.view.begin()
+        feed.view.read_events(24)
+        assert feed.view.batches[-1].end == first + 24
+    keeps(bench)
+    with bench.opened() as feed:
+        assert feed.channel.next_number() == first + 24
+
+
 def test_attributes_and_times_stay_with_their_events(bench):
     put = [*batches(2), *batches(2, stream="other")]
     with bench.opened() as feed:

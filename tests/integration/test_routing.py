@@ -163,15 +163,15 @@ def test_fan_in_of_live_sources_stores_what_was_answered_once_when_the_collector
     assert_drains_clean(cluster, 2 * ROUNDS * ROUND, streams=2)
 
 
-@pytest.mark.parametrize("source", ["files", "pushed"])
+@pytest.mark.parametrize(
+    ("source", "how"), [("files", ""), ("files", "(least_loaded)"), ("pushed", "(round_robin)")]
+)
 def test_balanced_load_is_stored_once_when_a_destination_dies_for_good_and_the_agent_is_killed(
-    cluster, source
+    cluster, source, how
 ):
     c1, c2 = (cluster.collector(name, "roll=300ms") for name in ("c1", "c2"))
     port = free_port()
-    how, read = (
-        ("", tail(cluster)) if source == "files" else ("(round_robin)", f'netcat({port}, host="{LOOPBACK}")')
-    )
+    read = tail(cluster) if source == "files" else f'netcat({port}, host="{LOOPBACK}")'
     sink = f"loadBalance{how} " + "[ agentE2EChain({0}, {1}), agentE2EChain({1}, {0}) ]"
     agent = cluster.agent("a1", read, c1, c2, sink=sink, tune={"agent.delivery.RETRY_S_MAX": 0.2})
     cluster.start()
@@ -195,10 +195,37 @@ def test_balanced_load_is_stored_once_when_a_destination_dies_for_good_and_the_a
         "all is stored",
         90.0,
     )
+    agent.wait_for("agent_started")  # all may have been stored by its earlier life
     agent.stop()
     c1.start()
     c1.wait_for("collector_listening")
     assert_in_sum_once(cluster, streams, lines)
+
+
+def test_collectors_least_loaded_sink_is_not_one_whose_storage_is_away_and_every_event_is_in_one_of_them(
+    cluster,
+):
+    out = cluster.directory / "out"
+    out.mkdir()
+    blocked = out / "first"
+    blocked.write_bytes(b"in the way of a directory")
+    sink = f'loadBalance(least_loaded) [ file("{blocked}/", "x-"), file("{out}/second/", "x-") ]'
+    c1 = cluster.collector("c1", sink=sink, tune={"collector.fan_out.runner.RETRY_S_MAX": 0.3})
+    agent = cluster.agent("a1", tail(cluster), c1)
+    cluster.start()
+    log, total = cluster.directory / "in" / "a.log", 3 * ROUND
+    append(log, levelled(0, ROUND))
+    cluster.wait_until(lambda: written(out / "second") > 0, "the other sink takes part")
+    c1.kill()
+    blocked.unlink()
+    c1.start()
+    append(log, levelled(ROUND, 2 * ROUND))
+    agent.kill()
+    agent.start()
+    append(log, levelled(2 * ROUND, total))
+    cluster.wait_until(lambda: written(blocked) + written(out / "second") == total, "all is stored", 90.0)
+    cluster.stop()
+    assert sorted(stored(blocked) + stored(out / "second")) == levelled(0, total).splitlines()
 
 
 def assert_in_sum_once(cluster: Cluster, streams: int, lines: int) -> None:

@@ -164,6 +164,9 @@ class Shelf(Channel):
         for name in streams:
             self.known.pop(name, None)
 
+    def next_number(self) -> int:
+        return self.end
+
     def reader(self, cursor: str) -> Source:
         return ShelfReader(self, cursor)
 

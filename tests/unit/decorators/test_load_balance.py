@@ -15,6 +15,7 @@ from qanat.check import check
 from qanat.decorators.common.cases import NOTE
 from qanat.errors import ConfigError
 from qanat.flow.parser import parse
+from qanat.flow.printer import print_flow
 from qanat.flow.routes import routes
 from qanat.flow.sinks import undecorated
 from qanat.flow.switching import branches, spread
@@ -81,7 +82,7 @@ def test_agent_chooses_before_a_channel_and_each_destination_takes_over_from_the
     line = plan(f'tail("x") | drop("a") loadBalance {SINKS}')
     assert line.channel is not None
     assert line.channel.name == "fileChannel"
-    assert [call.name for call in line.decorators] == ["drop", "balance"]
+    assert [call.name for call in (*line.decorators, *line.intake)] == ["drop", "balance"]
     ways = [[str(call.positional[0].value) for call in each.sinks] for each in line.destinations]  # type: ignore[union-attr]
     assert ways == [["c1", "c2", "c3"], ["c2", "c3", "c1"], ["c3", "c1", "c2"]]
     assert [[call.name for call in each.decorators] for each in line.destinations] == [["case"]] * 3
@@ -93,6 +94,35 @@ def test_choice_for_what_is_pushed_is_made_on_its_way_into_the_channel() -> None
     assert [[call.name for call in each.decorators] for each in line.destinations] == [["case", "drop"]] * 3
 
 
+def test_least_loaded_is_printed_as_it_is_parsed() -> None:
+    text = f"x : tail('a') | loadBalance(least_loaded) {SINKS} ;".replace("'", '"')
+    flow = check(text)
+    assert check(print_flow(flow)) == flow
+    assert "loadBalance(least_loaded)" in print_flow(flow) or 'loadBalance("least_loaded")' in print_flow(
+        flow
+    )
+
+
+def test_least_loaded_gets_the_next_batch_and_equals_take_turns() -> None:
+    calls, _ = undecorated(spread(parse("n : s | loadBalance(least_loaded) [ a, b, c ] ;").nodes[0].sink))
+    chain = build_chain(calls, context())
+    assert chain is not None
+    assert chain.loads is not None
+    batches = [made(b"x", start=at) for at in range(0, 12, 2)]
+    assert [chain.apply(batch).attributes[NOTE] for batch in batches] == ["1", "2", "0", "1", "2", "0"]
+    chain.loads.given(1, 10, 500)
+    chain.loads.given(2, 20, 100)
+    assert {chain.apply(batch).attributes[NOTE] for batch in batches} == {"0"}
+
+
+@pytest.mark.parametrize("by", ["round_robin", "least_loaded"])
+def test_collector_within_a_branch_balances_only_by_what_each_branch_finds_by_itself(by: str) -> None:
+    text = f'c : autoCollectorSource | [ file("/c/", "x-"), loadBalance({by}) [ file("/a/", "x-"), file("/b/", "x-") ] ] ;'
+    with pytest.raises(ConfigError, match="is for all destinations of a logical node"):
+        check(text)
+    check(text.replace(by, "random"))
+
+
 @pytest.mark.parametrize(
     ("sink", "message"),
     [
@@ -101,7 +131,8 @@ def test_choice_for_what_is_pushed_is_made_on_its_way_into_the_channel() -> None
         (f'loadBalance value("a", "b") {SINKS}', "stands right before the destinations"),
         (f'[ loadBalance {SINKS}, agentE2ESink("c4") ]', "is for all destinations of a logical node"),
         (f'loadBalance [ loadBalance {SINKS}, agentE2ESink("c4") ]', "is for all destinations"),
-        (f"loadBalance(best) {SINKS}", "wanted is one of random, round_robin, stream"),
+        (f"loadBalance(best) {SINKS}", "wanted is one of least_loaded, random, round_robin, stream"),
+        (f'[ loadBalance(by=round_robin) {SINKS}, agentE2ESink("c4") ]', "within a branch of a fan-out"),
     ],
 )
 def test_wrong_use_is_refused_with_its_place(sink: str, message: str) -> None:

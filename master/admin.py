@@ -14,11 +14,15 @@ import structlog
 from master.desk import Desk
 from master.operations import CALLS, STREAMS
 from qanat.control.operations import OPERATIONS, decode_request
+from qanat.control.operations.configuration import Plan
 from qanat.control.operations.errors import Kind, OperationError, as_operation_error
 from qanat.flow.faults import did_you_mean
 from qanat.wire.v1 import control_pb2 as wire
 
 log = structlog.get_logger(__name__)
+
+# Logical nodes that a log line names; the rest is a number. A line of a log should fit a screen.
+LOGGED_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,8 @@ class Operator:
             self.performed(method, told.kind.name.lower(), time.monotonic() - began_s)
             raise told from error
         self.performed(method, "ok", time.monotonic() - began_s)
-        if not OPERATIONS[method].reads:
-            log.info("operation_done", method=method, author=author or "unknown")
+        if not OPERATIONS[method].reads and not getattr(request, "dry_run", False):
+            log.info("operation_done", method=method, author=author or "unknown", **_done(reply))
         return reply
 
     async def stream(
@@ -73,6 +77,14 @@ def _decoded(method: str, arguments_json: bytes) -> msgspec.Struct:
         return decode_request(method, arguments_json)  # type: ignore[no-any-return]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise OperationError(Kind.USAGE, f"{method}: wrong arguments: {error}") from error
+
+
+def _done(reply: msgspec.Struct) -> dict[str, object]:
+    """What a change came to, for the log."""
+    if not isinstance(reply, Plan):
+        return {}
+    changed = [each.logical for each in reply.changes if each.change != "unchanged"]
+    return {"revision": reply.revision, "changed": changed[:LOGGED_MAX], "changed_count": len(changed)}
 
 
 def _told(method: str, error: Exception) -> OperationError:

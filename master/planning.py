@@ -122,6 +122,23 @@ def mapping_ops(snapshot: Snapshot, mapping: Mapping[str, Collection[str]]) -> l
     return ops
 
 
+def notes_besides(
+    snapshot: Snapshot, mapping: Mapping[str, Collection[str]], limits: Iterable[LimitRow]
+) -> list[str]:
+    """A sentence for each mapping and each rate limit that becomes another: a plan lists only logical nodes."""
+    mapped = [
+        f"{physical} is mapped to {', '.join(sorted(logical)) or 'nothing'}"
+        for physical, logical in sorted(mapping.items())
+        if tuple(sorted(logical)) != snapshot.mapping.get(physical, ())
+    ]
+    limited = [
+        f"the limit {row.id} becomes {row.events_s:g} events/s, {row.bytes_s:g} bytes/s (0: none)"
+        for row in limits
+        if snapshot.limits.get(row.id) != Limit(row.events_s, row.bytes_s)
+    ]
+    return mapped + limited
+
+
 def without_logical(snapshot: Snapshot, names: Collection[str]) -> dict[str, list[str]]:
     """Mappings as they are once these logical nodes are gone from them."""
     gone = set(names)

@@ -214,15 +214,17 @@ def _refuse_unknown_flow(snapshot: Snapshot, flow: str | None) -> None:
 async def _change(desk: Desk, wanted: Wanted, author: str, dry_run: bool = False) -> calls.Plan:
     """Plan, and do it unless `dry_run`; when something else was changed meanwhile, again, if it still means the same."""
     planned: list[calls.Change] = []
+    besides: list[str] = []
     seen: dict[str, int] = {}
 
     def plan(snapshot: Snapshot) -> list[Op]:
-        nonlocal planned
+        nonlocal planned, besides
         edits = [*wanted.edits, *(planning.pruned(snapshot, wanted.edits) if wanted.prune else ())]
-        planning.check_expected(snapshot, seen or wanted.expected)
+        planning.check_expected(snapshot, seen or _expected(wanted, edits))
         planned = planning.changes(snapshot, edits)
         seen.update(planning.versions(snapshot, [edit.logical for edit in edits]))
         mapping = {**planning.without_logical(snapshot, wanted.unmapped), **wanted.mapping}
+        besides = planning.notes_besides(snapshot, mapping, wanted.limits)
         return [
             *planning.config_ops(snapshot, planned, author, desk.wall_ns()),
             *planning.mapping_ops(snapshot, mapping),
@@ -236,7 +238,14 @@ async def _change(desk: Desk, wanted: Wanted, author: str, dry_run: bool = False
     else:
         revision = await desk.writer.write(plan)
         snapshot = desk.cache.snapshot
-    return await _shown(desk, snapshot, planned, revision, applied=not dry_run)
+    plan_shown = await _shown(desk, snapshot, planned, revision, applied=not dry_run)
+    return msgspec.structs.replace(plan_shown, notes=[*besides, *plan_shown.notes])
+
+
+def _expected(wanted: Wanted, edits: Sequence[Edit]) -> Mapping[str, int]:
+    """Versions that were agreed to. Whoever agreed to a plan with deletions did not agree to delete what came after it."""
+    unseen = {edit.logical: 0 for edit in edits} if wanted.prune and wanted.expected else {}
+    return {**unseen, **wanted.expected}
 
 
 async def _shown(

@@ -162,6 +162,23 @@ def test_plan_that_is_out_of_date_is_a_conflict_that_names_who_and_what(run):
     run(scenario())
 
 
+def test_what_came_after_a_plan_is_not_pruned_by_it(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            changed = AGENTS.replace("/l", "/changed")
+            await admin("apply", text=AGENTS)
+            plan = await admin("diff", text=changed, prune=True)
+            expected = {each["logical"]: each["version"] for each in plan["changes"]}
+            await admin("apply", text=AGENTS.replace("web", "later"), author="ben")
+            with pytest.raises(AdminError, match="later was expected at version 0 and is at 1, by ben"):
+                await admin("apply", text=changed, prune=True, expected=expected)
+            await admin("unconfig", names=["later"])
+            await admin("apply", text=changed, prune=True, expected=expected)
+
+    run(scenario())
+
+
 def test_changes_through_different_masters_at_once_are_all_kept(run):
     async def scenario():
         async with cluster(3) as c:
@@ -265,7 +282,13 @@ def test_saved_text_loads_into_an_empty_cluster(run):
     async def load(document):
         async with cluster() as c:
             admin = await c.admin()
-            await admin("load", **document)
+            plan = await admin("load", **document)
+            assert plan["notes"][:2] == [
+                "host is mapped to a, web",
+                "the limit lan/a becomes 0 events/s, 1000 bytes/s (0: none)",
+            ]
+            again = await admin("load", **document)
+            assert not set(plan["notes"][:2]) & set(again["notes"])
             return await admin("save")
 
     first = run(saved())
@@ -544,6 +567,23 @@ def test_lost_node_is_shown_until_it_is_purged(run):
     run(scenario())
 
 
+def test_node_that_is_about_to_go_is_purged_once_it_has_gone(run, monkeypatch):
+    monkeypatch.setattr("master.operations.placing.LEAVING_S_MAX", 30.0)
+
+    async def scenario():
+        async with cluster() as c:
+            node = await c.node("host", kind="web")
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            await node.runs(WEB)
+            purging = asyncio.create_task(admin("purge", names=["host"]))
+            await node.stop()
+            assert (await purging)["nodes"] == ["host"]
+            assert (await admin("nodes"))["nodes"] == []
+
+    run(scenario())
+
+
 def test_failed_save_is_a_failed_command(run):
     async def scenario():
         async with cluster() as c:
@@ -790,6 +830,11 @@ def test_http_serves_every_operation_health_and_metrics(run):
             assert (await ask(get, "/v1/apply?text=x"))[0] == 405
             assert (await ask(get, "/v1/get?names=nothing"))[0] == 404
             assert (await ask(get, "/v1/nothing"))[0] == 404
+            assert await ask(get, "/v1/limit") == (200, '{"limits":[]}')
+            assert (await ask(get, "/v1/limit?id=slow"))[0] == 405
+            for function, path, status in ((get, "/nothing", 404), (get, "/v1", 404), (post, "/readyz", 405)):
+                found, body = await ask(function, path, *([{}] if function is post else []))
+                assert (found, json.loads(body)["error"]["faults"]) == (status, [])
             assert (await ask(get, "/v1/history?logical=web&limit=x"))[0] == 400
             status, body = await ask(get, "/v1/wait?timeout_s=5")
             assert json.loads(body.splitlines()[-1])["done"]

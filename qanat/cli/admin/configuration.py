@@ -189,7 +189,7 @@ def load(session: Session, flow_file: Path, dry_run: bool, yes: bool) -> int | N
     text, name = read_flow(flow_file)
     saved = read_saved(text, name)
     plan = session.call("load", msgspec.structs.replace(saved, dry_run=True))
-    if not dry_run:
+    if not dry_run and (changes(plan) or saved.mapping or saved.limits):
         if session.form != "json":
             print_plan(plan)
         if not agreed(f"Load {name}?", yes=yes):

@@ -16,12 +16,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 from qanat.testing.cluster import LOOPBACK, Cluster, free_port
 from qanat.testing.daemon import Daemon, DaemonError
 
 # A command that waits says itself when it takes too long; this is for one that hangs.
 COMMAND_S_MAX = 150.0
+# A master that is paused does not answer; the next one does.
+HTTP_S_MAX = 10.0
 
 
 class ManagedCluster(Cluster):
@@ -31,6 +36,7 @@ class ManagedCluster(Cluster):
         super().__init__(directory, store)
         self.shell: Sequence[str] = ()  # what admin commands begin with
         self.addresses = [f"{LOOPBACK}:{free_port()}" for _ in range(masters)]
+        self.http = [f"{LOOPBACK}:{free_port()}" for _ in range(masters)]
         self.masters = [self._master(number, address) for number, address in enumerate(self.addresses)]
 
     @property
@@ -72,8 +78,12 @@ class ManagedCluster(Cluster):
         self.qanat("apply", "-", "--yes", "--wait", *options, stdin=flow)
 
     def status(self, *names: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """By physical and logical node."""
-        nodes = json.loads(self.qanat("status", "-o", "json", *names))["nodes"]
+        """By physical and logical node; of any master, without a process for each look."""
+        if self.shell:  # masters are where only commands can reach them
+            reply = json.loads(self.qanat("status", "-o", "json", *names))
+        else:
+            reply = self._get(f"status?{urlencode({'names': names}, doseq=True)}")
+        nodes = reply["nodes"]
         return {(each["name"], one["logical"]): one for each in nodes for one in each["logical"]}
 
     def start(self) -> None:
@@ -89,8 +99,24 @@ class ManagedCluster(Cluster):
             if daemon.is_running and (code := daemon.stop()) != 0:
                 raise daemon.failed(f"exited with {code} on SIGTERM")
 
+    def _get(self, path: str) -> dict[str, Any]:
+        """What a master answers. Raises DaemonError when none does, or one refuses."""
+        reasons = []
+        for address in self.http:
+            try:
+                with urlopen(f"http://{address}/v1/{path}", timeout=HTTP_S_MAX) as reply:
+                    return dict(json.load(reply))
+            except HTTPError as error:
+                raise DaemonError(
+                    f"GET {path} of {address}: {error.code}: {error.read().decode()}"
+                ) from error
+            except OSError as error:
+                reasons.append(f"{address}: {error}")
+        raise DaemonError(f"GET {path}: {'; '.join(reasons)}")
+
     def _master(self, number: int, address: str) -> Daemon:
+        http = ("--http", self.http[number])
         return self.daemon(
             f"m{number}",
-            ["master", "--id", f"m{number}", "--store", self.store, "--listen", address, "--http", "none"],
+            ["master", "--id", f"m{number}", "--store", self.store, "--listen", address, *http],
         )

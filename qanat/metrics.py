@@ -21,9 +21,9 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
-    start_http_server,
 )
 
+from qanat import health
 from qanat.described import Described, NodeDescription
 from qanat.moved import Moved
 
@@ -175,18 +175,17 @@ class Metrics:
         """Everything in the Prometheus text format."""
         return generate_latest(self.registry)
 
+    def why_not_ready(self) -> str:
+        """Why this process does not do yet what it should; "" when it does. *Thread*: any."""
+        if self.registry.get_sample_value("qanat_store_connected") == 0:
+            return "the coordination store does not answer"
+        return health.why_not_ready(self.describe())
+
     def serve(self, port: int, address: str = "127.0.0.1") -> Callable[[], None]:
-        """Answer `GET /metrics` on a thread of its own until the returned function is called.
+        """Answer `GET /metrics`, `/healthz` and `/readyz` on a thread of its own until the returned function is called.
 
         Raises OSError when the port is taken."""
-        server, thread = start_http_server(port, address, self.registry)
-
-        def stop() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        return stop
+        return health.serve(health.application(self.registry, self.why_not_ready), port, address)
 
     def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
         return Counter(name, sentence, (_LABEL, *labels), registry=self.registry)

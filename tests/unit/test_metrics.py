@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import re
+import urllib.error
 import urllib.request
 
 import pytest
@@ -83,6 +85,52 @@ def test_metrics_are_served_until_stopped(metrics, free_port):
     assert b'qanat_read_events_total{logical_node="web"} 4.0' in body
     assert b"_created" not in body
     metrics.serve(port)()  # the port is free again
+
+
+def asked(port, path, method="GET"):
+    """Status and body."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+    try:
+        with urllib.request.urlopen(request) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_node_says_whether_it_lives_and_whether_it_is_ready(metrics, free_port):
+    port = free_port()
+    stop = metrics.serve(port)
+    try:
+        assert asked(port, "/healthz") == asked(port, "/readyz") == (200, "ok\n")  # with a flow file
+        described = NodeDescription(True, "", "", [], [])
+        metrics.describe = lambda: described
+        assert asked(port, "/readyz") == (503, "no master has said yet what to run\n")
+        web = LogicalDescription("web", "OPENING", wanted="b", running="", attempts=0)
+        described = NodeDescription(True, "r1", "", [], [web])
+        assert asked(port, "/readyz") == (503, "does not run yet: web\n")
+        former = LogicalDescription("web", "ACTIVE", wanted="b", running="a", attempts=3)
+        waiting = LogicalDescription("idle", "IDLE", wanted="", running="", attempts=0)
+        described = NodeDescription(False, "r1", "", [], [former, waiting])
+        assert asked(port, "/readyz") == (200, "ok\n")
+        metrics.store_connected.set(0)
+        assert asked(port, "/readyz") == (503, "the coordination store does not answer\n")
+        assert asked(port, "/healthz") == (200, "ok\n")
+    finally:
+        stop()
+
+
+@pytest.mark.parametrize(("path", "method", "status"), [("/nothing", "GET", 404), ("/healthz", "POST", 405)])
+def test_what_a_node_does_not_serve_is_answered_as_masters_do(metrics, free_port, path, method, status):
+    port = free_port()
+    stop = metrics.serve(port)
+    try:
+        code, body = asked(port, path, method)
+        assert code == status
+        assert json.loads(body)["error"]["message"]
+        assert asked(port, path, "HEAD")[0] == (404 if status == 404 else 200)
+    finally:
+        stop()
 
 
 def parsed(metrics):

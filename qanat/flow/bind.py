@@ -7,17 +7,21 @@ takes all the positional arguments that remain: `tail("a", "b")` fills `paths: l
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
 
+from qanat.flow.concealed import looks_secret
 from qanat.flow.convert import Mismatch, convert
 from qanat.flow.faults import Faults, did_you_mean
-from qanat.flow.model import Call, Items, SourcePlace, Value
+from qanat.flow.model import Call, Items, Keyword, SourcePlace, Value
 from qanat.flow.printer import print_value
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+_HIDDEN = "what was given is not what it takes, and is not shown, since it may be a secret"
 
 
 def bind(call: Call, config: type[S]) -> S:
@@ -92,7 +96,7 @@ class _Binder:
             if name is None:
                 hint = did_you_mean(keyword.name, by_keyword) or f"; arguments: {self._signature()}"
                 message = f'{self._call.name} has no argument "{keyword.name}"{hint}'
-                self._faults.add(keyword.place, message)
+                self._faults.add(_without_value(keyword), message)
             elif name in self._given:
                 message = f'"{keyword.name}" is given twice: by its position, and here by name'
                 self._faults.add(keyword.place, message)
@@ -102,6 +106,7 @@ class _Binder:
     def _convert(self, name: str) -> Any:
         place, value = self._given[name]
         field = self._fields[name]
+        hidden = looks_secret(field.encode_name) and _is_text(_types(self._config)[name])
         try:
             converted = convert(value, _types(self._config)[name], self._bind_nested)
             # Constraints such as ge, pattern and length are msgspec's to check.
@@ -110,13 +115,13 @@ class _Binder:
             if error.nested is not None:
                 self._faults.extend(error.nested)
             else:
-                self._faults.add(
-                    error.place, f"{self._call.name}, {field.encode_name}: {error}", error.conceals
-                )
+                told = _HIDDEN if hidden else str(error)
+                message = f"{self._call.name}, {field.encode_name}: {told}"
+                self._faults.add(error.place, message, hidden or error.conceals)
         except msgspec.ValidationError as error:
             why = str(error).partition(" - at ")[0]
-            message = f"{self._call.name}, {field.encode_name}: {print_value(value)} was given; {why}"
-            self._faults.add(place, message)
+            given = _HIDDEN if hidden else f"{print_value(value)} was given"
+            self._faults.add(place, f"{self._call.name}, {field.encode_name}: {given}; {why}", hidden)
         return None
 
     def _bind_nested(self, call: Call, config: type[msgspec.Struct]) -> msgspec.Struct:
@@ -134,6 +139,13 @@ class _Binder:
         return ", ".join(f.encode_name if f.required else f"[{f.encode_name}]" for f in fields)
 
 
+def _without_value(keyword: Keyword) -> SourcePlace:
+    """Where an argument is that does not exist: nobody knows whether its value may be shown, so the line ends before it."""
+    place = keyword.place
+    before = place.source_line[: place.column - 1 + len(keyword.name)]
+    return replace(place, source_line=f"{before}=..." if before else "")
+
+
 # Reading annotations takes a hundred times as long as binding a call; there are about as many configurations as components.
 @functools.lru_cache(maxsize=256)
 def _fields(config: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
@@ -143,6 +155,12 @@ def _fields(config: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo
 @functools.lru_cache(maxsize=256)
 def _types(config: type[msgspec.Struct]) -> dict[str, inspect.Type]:
     return {name: inspect.type_info(field.type) for name, field in _fields(config).items()}
+
+
+def _is_text(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.StrType) or (
+        isinstance(kind, inspect.UnionType) and any(map(_is_text, kind.types))
+    )
 
 
 def _is_list(wanted: inspect.Type) -> bool:

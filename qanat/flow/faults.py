@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qanat.errors import ConfigError
+from qanat.flow.concealed import masked
 from qanat.flow.model import SourcePlace
 
 # A line of a flow may be generated and thousands of characters long; what is shown of it fits a terminal.
@@ -32,7 +33,7 @@ class Fault:
     conceals: bool = False
 
     def __str__(self) -> str:
-        line, column = self.place.source_line, self.place.column
+        line, column = masked(self.place.source_line), self.place.column
         if not line:
             return f"{self.place}: {self.message}"
         first = max(0, column - 1 - _EXCERPT_COLUMNS // 2) if len(line) > _EXCERPT_COLUMNS else 0

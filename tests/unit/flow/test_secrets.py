@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import pytest
 
 from qanat.errors import ConfigError
 from qanat.flow.bind import bind
+from qanat.flow.concealed import masked
 from qanat.flow.parser import parse_component
 from qanat.flow.printer import print_value
 from qanat.secret import SECRET_BYTES_MAX, Secret
@@ -93,3 +95,47 @@ def test_a_secret_in_plain_text_is_refused_and_its_line_shown_nowhere() -> None:
 def test_what_is_no_secret_takes_none() -> None:
     with pytest.raises(ConfigError, match="this is no secret: its value is shown in status and logs"):
         bind(parse_component('store(secret("env:URL"))'), Store)
+
+
+class Table(msgspec.Struct, frozen=True):
+    url: str = ""
+    token: Annotated[str, msgspec.Meta(max_length=3)] = ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'table(password="hunter2")',
+        'table(Passwort = "hunter2", url="u")',
+        "table(secret_word=hunter2)",
+        'table(whatever="hunter2")',
+        'table(token="hunter2")',
+        'table(url=3, pwd="x \\" hunter2")',
+        'table("postgresql://me:hunter2@host/db", token="abcd")',
+    ],
+)
+def test_what_may_be_a_secret_is_not_shown_with_a_fault_of_its_line(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bind(parse_component(text, "f"), Table)
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in str(caught.value.__cause__)
+
+
+def test_a_line_is_shown_up_to_the_argument_that_does_not_exist() -> None:
+    with pytest.raises(ConfigError) as caught:
+        bind(parse_component('table(url="u", whatever="hunter2")', "f"), Table)
+    (fault,) = caught.value.faults
+    assert fault.splitlines()[1:] == ['    table(url="u", whatever=...', " " * 19 + "^"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('es("h", password="a b")', 'es("h", password=*****)'),
+        ('es("h", password = secret("env:P"))', 'es("h", password = secret("env:P"))'),
+        ('jdbc("pg://me:word@h/d")', 'jdbc("pg://me:****@h/d")'),
+        ('tail("/var/log/*.log", start="end")', 'tail("/var/log/*.log", start="end")'),
+    ],
+)
+def test_masks_have_the_length_of_what_they_hide(line: str, shown: str) -> None:
+    assert masked(line) == shown

@@ -7,8 +7,9 @@ from typing import Any
 
 import grpc
 
+from agent.live import tls
+from agent.live.arguments import Encrypted
 from agent.live.loop import LoopThread
-from agent.live.tls import Clients
 from qanat.errors import ConfigError
 
 # Answers that are being written when the source closes.
@@ -81,19 +82,12 @@ class GrpcServer:
         self._server = server
 
 
-def credentials(what: str, certificate: str, key: str, ca: str, clients: Clients) -> Any:
-    """None without a certificate. Raises ConfigError."""
-    if clients != "none" and not (ca and certificate):
-        raise ConfigError(
-            f"{what}(clients={clients}) needs certificate= and ca=, which signs the certificates of clients."
-        )
-    if not certificate:
+def credentials(what: str, arguments: Encrypted) -> Any:
+    """None without a certificate. *Blocking*: reads files. Raises ConfigError."""
+    # gRPC would not say what is wrong with them.
+    if tls.server_context(what, arguments) is None:
         return None
-    try:
-        chain, private = Path(certificate).read_bytes(), Path(key or certificate).read_bytes()
-        roots = Path(ca).read_bytes() if ca else None
-    except OSError as error:
-        raise ConfigError(
-            f"{what} can't read {error.filename}: {error.strerror}; it is a PEM file."
-        ) from error
-    return grpc.ssl_server_credentials([(private, chain)], roots, clients == "required")
+    chain = Path(arguments.certificate).read_bytes()
+    private = Path(arguments.key or arguments.certificate).read_bytes()
+    roots = Path(arguments.ca).read_bytes() if arguments.clients != "none" else None
+    return grpc.ssl_server_credentials([(private, chain)], roots, arguments.clients == "required")

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 from agent.avro.server import AvroServer, Compression, Settings
 from agent.live import tls
+from agent.live.arguments import Encrypted, Port
 from agent.live.framing import SizePolicy
-from agent.live.server import CONNECTIONS_MAX
 from qanat import limits
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
 from qanat.config import Bytes, Seconds
@@ -31,25 +31,17 @@ from qanat.config import Bytes, Seconds
 WAIT_S = 15.0
 
 
-class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
+class _Options(Encrypted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     compression: Compression = "auto"  # deflate is NG's compression-type; auto: as the client does
-    certificate: str = ""  # a PEM file, with the chain that leads to it: TLS
-    key: str = ""  # a PEM file without a password; by default in the same file
-    ca: str = ""  # a PEM file: who signs the certificates of clients
-    clients: tls.Clients = "none"  # whether clients have to show certificates
     event_bytes: Bytes = limits.EVENT_BYTES_MAX
     oversize: Literal["split", "truncate"] = "split"  # what happens to a body above event_bytes
-    connections: Annotated[int, msgspec.Meta(ge=1)] = (
-        CONNECTIONS_MAX  # at a time; more are closed, and counted
-    )
     wait: Seconds = WAIT_S  # a request without an answer is refused then
 
 
 class AvroConfig(_Options, frozen=True, forbid_unknown_fields=True):
     """What `avro(...)` accepts."""
 
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # 0: any that is free
+    port: Port  # 0: any that is free
 
 
 class Avro(LiveSource):
@@ -63,8 +55,7 @@ class Avro(LiveSource):
         """See Component.check."""
         if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
             yield Wrong("event_bytes", f"it must be from 1 to {limits.EVENT_BYTES_MAX}")
-        if not config.certificate and (config.key or config.ca or config.clients != "none"):
-            yield Wrong("certificate", "it is missing, and without it there is no TLS")
+        yield from config.wrong()
 
     def __init__(self, config: AvroConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -81,9 +72,8 @@ class Avro(LiveSource):
     def open(self) -> None:
         """Raises ConfigError."""
         config = self._config
-        context = None
-        if config.certificate:
-            context = tls.server_context(self.name, config.certificate, config.key, config.ca, config.clients)
+        context = tls.server_context(self.name, config)
+        if context is not None:
             # Flume's clients speak through Netty 3, whose TLS 1.3 on a new Java ends in a bad record MAC.
             context.maximum_version = ssl.TLSVersion.TLSv1_2
         server = AvroServer(

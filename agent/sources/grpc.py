@@ -17,13 +17,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from agent.live.server import CONNECTIONS_MAX
-from agent.live.tls import Clients
-from qanat.component import Context, Inlet, LiveSource
+from agent.live.arguments import Encrypted, Port
+from qanat.component import Context, Inlet, LiveSource, Wrong
 from qanat.config import Seconds
 
 if TYPE_CHECKING:
@@ -39,20 +38,14 @@ NOTE_S = 3600.0
 _DAY_S = 86_400  # of 24 hours
 
 
-class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
+class _Options(Encrypted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     remember: Seconds = 7.0 * _DAY_S  # a producer that is away, and didn't end
-    connections: Annotated[int, msgspec.Meta(ge=1)] = CONNECTIONS_MAX  # at a time; more are refused
-    certificate: str = ""  # a PEM file, with the chain that leads to it: TLS
-    key: str = ""  # a PEM file without a password; by default in the same file
-    ca: str = ""  # a PEM file: who signs the certificates of clients
-    clients: Clients = "none"  # whether clients have to show certificates
 
 
 class GrpcConfig(_Options, frozen=True, forbid_unknown_fields=True):
     """What `grpc(...)` accepts."""
 
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 4141  # 0: any that is free
+    port: Port = 4141  # 0: any that is free
 
 
 class _Seen(msgspec.Struct):
@@ -76,6 +69,11 @@ class Grpc(LiveSource):
         self._producers: Producers | None = None
         self._noted_s = 0.0
 
+    @classmethod
+    def check(cls, config: GrpcConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from config.wrong()
+
     @property
     def port(self) -> int:
         """Where it listens."""
@@ -89,7 +87,7 @@ class Grpc(LiveSource):
         from agent.published.service import MESSAGE_BYTES_MAX, PublishService
 
         config = self._config
-        secure = credentials(self.name, config.certificate, config.key, config.ca, config.clients)
+        secure = credentials(self.name, config)
         self._server = GrpcServer(self.name)
         self._producers = Producers()
         self._service = PublishService(

@@ -27,16 +27,15 @@ what is too large, 415 for another format, 408 for what doesn't arrive, 503 for 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from agent.live import tls
-from agent.live.server import CONNECTIONS_MAX
+from agent.live.arguments import Encrypted, Port, refuse
 from qanat import limits
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
 from qanat.config import Bytes, Seconds
-from qanat.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.posted.bodies import Refusal
@@ -49,26 +48,18 @@ ANSWER_S_MAX = 10.0
 REQUEST_BYTES_MAX = limits.BATCH_BYTES_MAX
 
 
-class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
-    headers: list[str] = []  # of requests, as ["X-Service"], that become attributes, as x-service
+class _Options(Encrypted, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    headers: list[str] = msgspec.field(default_factory=list)  # of requests, as ["X-A"], to become attributes
     peer: str = ""  # the name of an attribute for the client's address; by default it is not kept
     request_bytes: Bytes = REQUEST_BYTES_MAX  # the largest request, decompressed
     event_bytes: Bytes = limits.EVENT_BYTES_MAX
     wait: Seconds = ANSWER_S_MAX  # for the channel, before a request is answered 503
-    connections: Annotated[int, msgspec.Meta(ge=1)] = (
-        CONNECTIONS_MAX  # at a time; more are closed, and counted
-    )
-    certificate: str = ""  # a PEM file, with the chain that leads to it: serve HTTPS
-    key: str = ""  # a PEM file without a password; by default in the same file
-    ca: str = ""  # a PEM file: who signs the certificates of clients
-    clients: tls.Clients = "none"  # whether clients have to show certificates
 
 
 class HttpConfig(_Options, frozen=True, forbid_unknown_fields=True):
     """What `http(...)` accepts."""
 
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # 0: any that is free
+    port: Port  # 0: any that is free
 
 
 class Http(LiveSource):
@@ -86,8 +77,7 @@ class Http(LiveSource):
     def check(cls, config: HttpConfig) -> Iterable[Wrong]:
         """See Component.check."""
         yield from wrong_sizes(config.request_bytes, config.event_bytes)
-        if config.clients != "none" and not config.certificate:
-            yield Wrong("clients", "only HTTPS knows certificates; give it certificate=")
+        yield from config.wrong()
 
     @property
     def port(self) -> int:
@@ -99,12 +89,8 @@ class Http(LiveSource):
         """Raises ConfigError."""
         from agent.posted.server import Handler, PostServer
 
-        if wrong := [*self.check(self._config)]:
-            raise ConfigError(*(f"http({each.argument}=): {each.why}." for each in wrong))
         config = self._config
-        secure = None
-        if config.certificate:
-            secure = tls.server_context(self.name, config.certificate, config.key, config.ca, config.clients)
+        refuse(self.name, self.check(config))
         server = PostServer(
             self.name,
             Handler(self._take, _accepted, _refused),
@@ -112,7 +98,7 @@ class Http(LiveSource):
             connections_max=config.connections,
             answer_s_max=config.wait,
             count=self.context.count,
-            tls=secure,
+            tls=tls.server_context(self.name, config),
         )
         server.open(config.host, config.port)
         self._server = server

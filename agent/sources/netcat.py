@@ -9,12 +9,12 @@ is full no connection is read, and the peers wait.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
+from agent.live.arguments import Listening, Port
 from agent.live.framing import LineFramer, SizePolicy
-from agent.live.server import CONNECTIONS_MAX
 from agent.live.tcp import TcpServer
 from qanat import limits
 from qanat.component import Context, Inlet, LiveSource
@@ -24,20 +24,16 @@ from qanat.errors import ConfigError
 ANSWER = b"OK\n"
 
 
-class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
+class _Options(Listening, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ack: bool = True  # whether each line is answered with OK once it is safe in the channel
     event_bytes: Bytes = limits.EVENT_BYTES_MAX
     oversize: Literal["split", "truncate"] = "split"  # what happens to a line above event_bytes
-    connections: Annotated[int, msgspec.Meta(ge=1)] = (
-        CONNECTIONS_MAX  # at a time; more are closed, and counted
-    )
 
 
 class NetcatConfig(_Options, frozen=True, forbid_unknown_fields=True):
     """What `netcat(...)` accepts."""
 
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # 0: any that is free
+    port: Port  # 0: any that is free
 
 
 class Netcat(LiveSource):

@@ -9,10 +9,11 @@ counted (`datagrams_lost`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import msgspec
 
+from agent.live.arguments import Port
 from agent.live.datagrams import Received
 from agent.live.udp import BUFFER_BYTES, UdpServer
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel
@@ -27,7 +28,7 @@ class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class NetcatUdpConfig(_Options, frozen=True, forbid_unknown_fields=True):
     """What `netcatUdp(...)` accepts."""
 
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]  # 0: any that is free
+    port: Port  # 0: any that is free
 
 
 class NetcatUdp(LiveSource):

@@ -18,12 +18,12 @@ Needs the extra `otlp`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from agent.live import tls
-from agent.live.server import CONNECTIONS_MAX
+from agent.live.arguments import Encrypted, Port, refuse
 from agent.sources.http import ANSWER_S_MAX, REQUEST_BYTES_MAX, wrong_sizes
 from qanat import limits
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
@@ -36,26 +36,24 @@ if TYPE_CHECKING:
     from agent.posted.bodies import Refusal
     from agent.posted.server import Answer, Post, PostServer, Taken
 
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-
 PATH = "/v1/logs"
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 
 
-class OtlpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `otlp(...)` accepts."""
-
-    grpc: Port = 4317  # 0: any that is free
-    http: Port = 4318
-    host: str = ""  # the address to listen on; without one, all of this machine's, of IPv4 and IPv6
+class _Options(Encrypted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     request_bytes: Bytes = REQUEST_BYTES_MAX  # the largest request, decompressed
     event_bytes: Bytes = limits.EVENT_BYTES_MAX
     wait: Seconds = ANSWER_S_MAX  # for the channel, before a request is refused
-    connections: Annotated[int, msgspec.Meta(ge=1)] = CONNECTIONS_MAX  # at a time, of each of both
-    certificate: str = ""  # a PEM file, with the chain that leads to it: TLS
-    key: str = ""  # a PEM file without a password; by default in the same file
-    ca: str = ""  # a PEM file: who signs the certificates of clients
-    clients: tls.Clients = "none"  # whether clients have to show certificates
+
+
+class OtlpConfig(_Options, frozen=True, forbid_unknown_fields=True):
+    """What `otlp(...)` accepts.
+
+    `connections` holds for each of gRPC and HTTP.
+    """
+
+    grpc: Port = 4317  # 0: any that is free
+    http: Port = 4318
 
 
 class Otlp(LiveSource):
@@ -75,6 +73,7 @@ class Otlp(LiveSource):
     def check(cls, config: OtlpConfig) -> Iterable[Wrong]:
         """See Component.check."""
         yield from wrong_sizes(config.request_bytes, config.event_bytes)
+        yield from config.wrong()
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -86,8 +85,7 @@ class Otlp(LiveSource):
     def open(self) -> None:
         """Raises ConfigError."""
         config, count = self._config, self.context.count
-        if wrong := [*self.check(config)]:
-            raise ConfigError(*(f"otlp({each.argument}=): {each.why}." for each in wrong))
+        refuse(self.name, self.check(config))
         try:
             from agent.live.grpc_server import GrpcServer, credentials
             from agent.otlp.service import LogsService
@@ -96,10 +94,6 @@ class Otlp(LiveSource):
             raise ConfigError(
                 f"otlp needs what is not installed: {error}; pip install 'qanat[otlp]'."
             ) from error
-        secure = credentials(self.name, config.certificate, config.key, config.ca, config.clients)
-        context = None
-        if config.certificate:
-            context = tls.server_context(self.name, config.certificate, config.key, config.ca, config.clients)
         self._http = PostServer(
             self.name,
             Handler(self._take, _accepted, _refused),
@@ -107,7 +101,7 @@ class Otlp(LiveSource):
             connections_max=config.connections,
             answer_s_max=config.wait,
             count=count,
-            tls=context,
+            tls=tls.server_context(self.name, config),
         )
         self._http.open(config.host, config.http)
         self._grpc = GrpcServer(self.name)
@@ -120,7 +114,7 @@ class Otlp(LiveSource):
             config.grpc,
             connections_max=config.connections,
             message_bytes_max=config.request_bytes,
-            credentials=secure,
+            credentials=credentials(self.name, config),
         )
 
     def start(self, inlet: Inlet) -> None:

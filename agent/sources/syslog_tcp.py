@@ -15,17 +15,18 @@ in [syslogUdp](syslog-udp.md). `syslogTcp1` is another name of `syslogTcp`.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from agent.live import framing, tls
+from agent.live.arguments import Clients, Encrypted, Port
 from agent.live.framing import Framer, SizePolicy
 from agent.live.server import CONNECTIONS_MAX
 from agent.live.tcp import TcpServer
-from agent.syslog.source import Frames, Port, SyslogConfig, SyslogSource
-from qanat.component import Context, Inlet
+from agent.syslog.source import Frames, SyslogConfig, SyslogSource
+from qanat.component import Context, Inlet, Wrong
 
 
 class _TcpOptions(SyslogConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,7 +44,7 @@ class SyslogTcpConfig(_TcpOptions, frozen=True, forbid_unknown_fields=True):
 
 class _TlsOptions(_TcpOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ca: str = ""  # a PEM file: who signs the certificates of clients
-    clients: tls.Clients = "none"  # whether clients have to show certificates
+    clients: Clients = "none"  # whether clients have to show certificates
 
 
 class SyslogTlsConfig(_TlsOptions, frozen=True, forbid_unknown_fields=True):
@@ -115,11 +116,18 @@ class SyslogTls(SyslogTcp):
     name: ClassVar[str] = "syslogTls"
     Config: ClassVar[type[msgspec.Struct]] = SyslogTlsConfig
 
+    @classmethod
+    def check(cls, config: SyslogTlsConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from _encryption(config).wrong()
+
     def __init__(self, config: SyslogTlsConfig, context: Context) -> None:
         super().__init__(config, context)
         self._tls = config
 
-    def _context(self) -> ssl.SSLContext:
-        return tls.server_context(
-            self.name, self._tls.certificate, self._tls.key, self._tls.ca, self._tls.clients
-        )
+    def _context(self) -> ssl.SSLContext | None:
+        return tls.server_context(self.name, _encryption(self._tls))
+
+
+def _encryption(config: SyslogTlsConfig) -> Encrypted:
+    return Encrypted(certificate=config.certificate, key=config.key, ca=config.ca, clients=config.clients)

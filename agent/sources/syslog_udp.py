@@ -17,9 +17,10 @@ from typing import ClassVar
 
 import msgspec
 
+from agent.live.arguments import Port
 from agent.live.datagrams import NAME_BYTES, Received
 from agent.live.udp import BUFFER_BYTES, UdpServer
-from agent.syslog.source import Frames, Port, SyslogConfig, SyslogSource
+from agent.syslog.source import Frames, SyslogConfig, SyslogSource
 from qanat.component import Context, Inlet
 from qanat.config import Bytes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,8 +17,6 @@ from qanat import limits
 from qanat.component import Context, Events, LiveSource, Parcel
 from qanat.config import Bytes
 from qanat.errors import ConfigError
-
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
 class SyslogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

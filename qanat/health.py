@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
-
 if TYPE_CHECKING:
     from qanat.described import NodeDescription
 
@@ -34,9 +32,9 @@ def why_not_ready(node: NodeDescription | None) -> str:
     return f"does not run yet: {', '.join(missing)}" if missing else ""
 
 
-def application(registry: CollectorRegistry, why_not: Callable[[], str]) -> App:
-    """`why_not`: why this process is not ready, "" when it is. *Thread*: one for each request."""
-    metrics = make_wsgi_app(registry)
+def application(metrics: App, why_not: Callable[[], str]) -> App:
+    """`metrics`: answers what is asked at `/metrics`. `why_not`: why this process is not ready, "" when it is. *Thread*: one
+    for each request."""
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -47,8 +45,7 @@ def application(registry: CollectorRegistry, why_not: Callable[[], str]) -> App:
         if method not in ("GET", "HEAD"):
             return _json(start, "405 Method Not Allowed", "USAGE", f"{path} can only be read: GET it")
         if path == "/metrics" and method == "GET":
-            shown: Iterable[bytes] = metrics(environ, start)
-            return shown
+            return metrics(environ, start)
         reason = why_not() if path == "/readyz" else ""
         start(
             "503 Service Unavailable" if reason else "200 OK", [("Content-Type", "text/plain; charset=utf-8")]

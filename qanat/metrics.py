@@ -21,6 +21,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
+    make_wsgi_app,
 )
 
 from qanat import health
@@ -185,7 +186,9 @@ class Metrics:
         """Answer `GET /metrics`, `/healthz` and `/readyz` on a thread of its own until the returned function is called.
 
         Raises OSError when the port is taken."""
-        return health.serve(health.application(self.registry, self.why_not_ready), port, address)
+        return health.serve(
+            health.application(make_wsgi_app(self.registry), self.why_not_ready), port, address
+        )
 
     def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
         return Counter(name, sentence, (_LABEL, *labels), registry=self.registry)

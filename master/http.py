@@ -1,6 +1,6 @@
 """Every operation as JSON over HTTP, health, and metrics.
 
-    GET  /v1/<operation>?names=a&names=b     operations that change nothing
+    GET  /v1/<operation>?names=a&names=b     operations that change nothing, or list when they have no arguments
     POST /v1/<operation>                     any, with its arguments as a JSON object; X-Qanat-Author for the history
     GET  /healthz  /readyz  /metrics
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -49,7 +49,7 @@ class HttpServer:
 
     async def start(self) -> int:
         """The port. Raises OSError when it is taken."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_told_as_json])
         app.router.add_get("/", self._index)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -86,8 +86,9 @@ class HttpServer:
     async def _get(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["operation"]
         operation = OPERATIONS.get(name)
-        if operation is not None and not operation.reads:
-            return _failed(OperationError(Kind.USAGE, f"{name} changes something: POST it"), 405)
+        if operation is not None and not operation.reads and (request.query or not operation.lists):
+            lists = "; GET it without arguments for a list" if operation.lists else ""
+            return _failed(OperationError(Kind.USAGE, f"{name} changes something: POST it{lists}"), 405)
         try:
             arguments = {} if operation is None else _arguments(operation.request, request)
         except msgspec.ValidationError as error:
@@ -131,6 +132,29 @@ class HttpServer:
             await response.prepare(request)
         await response.write_eof()
         return response
+
+
+@web.middleware
+async def _told_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What aiohttp itself refuses is said as everything else is."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return _failed(
+            OperationError(Kind.NOT_FOUND, f"there is no {request.path}; GET / says what there is")
+        )
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        refused = _failed(
+            OperationError(Kind.USAGE, f"{request.path} takes {allowed}, not {request.method}"), error.status
+        )
+        refused.headers["Allow"] = allowed
+        return refused
+    except web.HTTPRequestEntityTooLarge as error:
+        message = f"a request has at most {BODY_BYTES_MAX} bytes; split it"
+        return _failed(OperationError(Kind.USAGE, message), error.status)
 
 
 async def _while_read(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -17,6 +19,10 @@ from qanat.control.operations.errors import Kind, OperationError
 from qanat.coordination.store import Op
 from qanat.flow.faults import did_you_mean
 from qanat.wire.v1 import control_pb2 as wire
+
+# A process that has just ended is attached for some milliseconds more, on a busy host for longer. Whoever forgets nodes types
+# that next.
+LEAVING_S_MAX, LEAVING_LOOK_S = 2.0, 0.1
 
 
 async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.MappingsReply:
@@ -111,10 +117,11 @@ async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluste
         request = cluster_calls.Purge(names=await _gone(desk))
         if not request.names:
             return cluster_calls.Purged(nodes=[])
-    answers = await desk.peers.status(wire.StatusRequest(names=request.names))
-    attached = sorted(
-        {each.name for reply in answers.replies.values() for each in reply.nodes} & set(request.names)
-    )
+    attached = await _attached(desk, request.names)
+    until_s = time.monotonic() + LEAVING_S_MAX
+    while attached and not everywhere and time.monotonic() < until_s:
+        await asyncio.sleep(LEAVING_LOOK_S)
+        attached = await _attached(desk, attached)
     if everywhere:  # whoever attached in the meantime is not gone, and no reason to keep the others
         request = cluster_calls.Purge(names=[name for name in request.names if name not in attached])
     elif attached:
@@ -134,6 +141,12 @@ async def purge(desk: Desk, request: cluster_calls.Purge, author: str) -> cluste
     await desk.writer.write(plan)
     await desk.known.forget(request.names)
     return cluster_calls.Purged(nodes=sorted(set(request.names)))
+
+
+async def _attached(desk: Desk, names: Sequence[str]) -> list[str]:
+    """Those that a master has."""
+    answers = await desk.peers.status(wire.StatusRequest(names=names))
+    return sorted({each.name for reply in answers.replies.values() for each in reply.nodes} & set(names))
 
 
 def _refuse(fault: str) -> None:

@@ -44,6 +44,7 @@ def test_a_limit_holds_events_back_until_it_is_lifted(managed, tier):
         assert "slow" in json.loads(kept.read_text())
     shown = json.loads(managed.qanat("limit", "--output", "json"))
     assert shown["limits"] == [{"id": "slow", "events_s": 0.0, "bytes_s": 1000.0}]
+    assert 'did you mean "slow"?' in managed.qanat("limit", "slwo", fails=True)
     managed.qanat("limit", "slow", "--delete")
     managed.wait_until(lambda: stored() == LINES, "everything, once nothing is limited")
     assert managed.status()[("a1", "web")]["attempts"] == 0

@@ -7,6 +7,8 @@ import click
 from qanat.cli import completion_names
 from qanat.cli.admin.command import Session, admin_options
 from qanat.control.operations import configuration as ops
+from qanat.errors import ConfigError
+from qanat.flow.faults import did_you_mean
 
 UNLIMITED = "-"
 
@@ -42,10 +44,13 @@ def limit(session: Session, id_: str, events_s: float | None, bytes_s: float | N
 
 def _show(session: Session, reply: ops.LimitsReply, id_: str) -> None:
     found = [each for each in reply.limits if not id_ or each.id == id_]
+    if id_ and not found:
+        close = did_you_mean(id_, [each.id for each in reply.limits])
+        raise ConfigError(f"there is no limit {id_!r}{close or '; `qanat limit` lists them'}")
     rows = [(each.id, _number(each.events_s), _number(each.bytes_s)) for each in found]
-    nothing = f"there is no limit {id_!r}" if id_ else "nothing is limited"
     session.show(
-        ops.LimitsReply(limits=found), lambda: session.rows(("ID", "EVENTS/S", "BYTES/S"), rows, nothing)
+        ops.LimitsReply(limits=found),
+        lambda: session.rows(("ID", "EVENTS/S", "BYTES/S"), rows, "nothing is limited"),
     )
 
 

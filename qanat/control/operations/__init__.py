@@ -16,12 +16,14 @@ from qanat.control.operations import cluster, configuration
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`reads`: changes nothing, so that GET may do it. `streams`: gives replies until it ends, or its caller goes."""
+    """`reads`: changes nothing, so that GET may do it. `streams`: gives replies until it ends, or its caller goes. `lists`:
+    changes nothing without arguments."""
 
     request: type[msgspec.Struct]
     reply: type[msgspec.Struct]
     reads: bool = False
     streams: bool = False
+    lists: bool = False
 
     @property
     def sentence(self) -> str:
@@ -45,7 +47,7 @@ OPERATIONS: dict[str, Operation] = {
     "spawn": Operation(configuration.Spawn, configuration.MappingsReply),
     "unmap": Operation(configuration.Unmap, configuration.MappingsReply),
     "mappings": Operation(configuration.Mappings, configuration.MappingsReply, reads=True),
-    "limit": Operation(configuration.Limit, configuration.LimitsReply),
+    "limit": Operation(configuration.Limit, configuration.LimitsReply, lists=True),
     "status": Operation(cluster.Status, cluster.StatusReply, reads=True),
     "nodes": Operation(cluster.Nodes, cluster.StatusReply, reads=True),
     "masters": Operation(cluster.Masters, cluster.MastersReply, reads=True),

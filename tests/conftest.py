@@ -127,11 +127,14 @@ def postgresql(postgresql_installed: None, tmp_path_factory: pytest.TempPathFact
         yield server
 
 
-# What repeats on an ensemble what the other tests show on the embedded store, and large values: `make long`.
+# What repeats on an ensemble, in another format or with a channel between what the other tests show on the embedded store, in
+# raw files and without one; and large values: `make long`.
 _LONG = re.compile(
     r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py"
     r"|test_zookeeper\.py.*(leaders_are_killed|all_servers_were_paused|without_a_majority)"
     r"|test_master_processes\.py.*majority|test_managed\.py.*(agent_that_is_killed|for_a_week|pushed_to_one)"
+    r"|test_adoption\.py.*(it|on)\[embedded-parquet|test_demo\.py.*no_process_behind\[(15|9)"
+    r"|test_(agent_fan_out|levels)\.py.*\[\| memoryChannel|test_(decorators|routing)\.py.*\[ \| fileChannel"
 )
 
 

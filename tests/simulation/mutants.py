@@ -18,6 +18,7 @@ from qanat.delivery import claims, documents
 from qanat.delivery.claims import Claims
 from qanat.delivery.commit import CommitLoop
 from qanat.delivery.documents import Claim, Positions
+from qanat.delivery.fan_out import BranchCore, Mark
 from qanat.delivery.receiver import ReceiverCore
 from qanat.delivery.receiver_messages import BatchReceived, HelloReceived, SendAck
 from qanat.delivery.sender import SenderCore
@@ -28,6 +29,7 @@ from qanat.errors import OutcomeUnknownError, RetryableError
 from qanat.testing.simulation.adopter import Adopter
 from qanat.testing.simulation.coordination import SimulatedStore
 from qanat.testing.simulation.disk import Tenant
+from qanat.testing.simulation.fan_out import FanOut
 
 Steps = Generator[Any, Any, Any]
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -502,3 +504,49 @@ def recovery_leaves_no_mark_in_its_fence(patch: pytest.MonkeyPatch) -> None:
         self._mark = b""
 
     patch.setattr(CommitLoop, "__init__", init)
+
+
+# Fan-outs.
+
+
+@mutant
+def branch_forgets_its_mark_when_a_transaction_is_undone(patch: pytest.MonkeyPatch) -> None:
+    original = BranchCore.recorded
+
+    def recorded(self: BranchCore, mark: Mark, end: int) -> None:
+        original(self, mark, end)
+        self.staged = None
+
+    patch.setattr(BranchCore, "recorded", recorded)
+
+
+@mutant
+def branch_goes_on_after_it_failed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BranchCore, "failed", lambda self: None)
+
+
+@mutant
+def branch_believes_its_own_mark(patch: pytest.MonkeyPatch) -> None:
+    original = BranchCore.took
+
+    def took(self: BranchCore, mark: Mark) -> None:
+        original(self, mark)
+        self.committed, self.staged = mark, None
+
+    patch.setattr(BranchCore, "took", took)
+
+
+@mutant
+def required_branch_is_not_synced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FanOut, "sync", lambda self, length: self._log.sync(length))
+
+
+@mutant
+def required_branch_keeps_what_was_undone(patch: pytest.MonkeyPatch) -> None:
+    def discard(self: FanOut, token: bytes | None) -> None:
+        self._log.discard(token)
+        for tenant in self._required:
+            tenant.is_broken = False
+        self._recorded(token)
+
+    patch.setattr(FanOut, "discard", discard)

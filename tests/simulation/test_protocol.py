@@ -34,6 +34,7 @@ def test_schedules_inject_every_kind_of_fault() -> None:
         "collector_power_cut", "collector_pause", "collector_stop", "agent_crash", "agent_pause", "second_agent",
         "cut_up", "cut_down", "store_away", "reply_lost", "applied_late", "stale_read", "disk_full", "sync_failure",
         "corrupt_batch", "hello_again", "handover", "source_state_lost", "connection_lost_by_collector",
+        "chain_changes", "branch_away",
     }  # fmt: skip
     assert expected <= set(faults)
 

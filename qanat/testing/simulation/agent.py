@@ -30,6 +30,7 @@ class Agent(Process):
         self.ended_s: float | None = None
         self.halted = False
         self.p_crash_between_commands = 0.0
+        self.p_power_cut_before_sync = 0.0  # of what was just written to a log
         self._world = world
         self.core = SenderCore(host.name, instance, chain, ack_on_receipt=host.ack_on_receipt)
         self.source: Any = self._open_source()

@@ -13,15 +13,7 @@ if TYPE_CHECKING:
     from qanat.testing.simulation.collector import Collector
 
 TAKE_BATCHES_MAX = 5  # so that catching up takes several marks
-IDLE_S = (0.03, 0.2)  # how often a branch that waits looks again, shorter than the time between two commits
-
-
-def mark_of(token: bytes | None) -> Mark:
-    """The branch's mark in a node's token."""
-    if token is None:
-        return Mark(None, 0)
-    _, branch, at = token.split(b"|")
-    return Mark(branch or None, int(at))
+RETRY_S = (0.05, 0.3)  # between attempts at a disk in trouble: about a commit interval
 
 
 class Branch:
@@ -33,42 +25,54 @@ class Branch:
         self._disk = disk
         self.tenant = Tenant(disk)
         self._core: BranchCore | None = None
-        self._is_taking = False
+        self._is_busy = False
 
-    def token(self, length: bytes) -> bytes:
-        """The node's token with the branch's mark."""
+    @property
+    def mark(self) -> Mark:
+        """What the node's next commit record says of it."""
         assert self._core is not None, "prepared before it was opened"
-        mark = self._core.mark
-        return b"%b|%b|%d" % (length, mark.token or b"", mark.at)
+        return self._core.mark
 
-    def recorded(self, token: bytes | None) -> None:
-        """The commit record says this."""
-        end, mark = length_of(token), mark_of(token)
+    def recorded(self, mark: Mark, token: bytes | None) -> None:
+        """The commit record says this, and this of the node."""
         if self._core is None:
-            self._core = BranchCore(mark, end)
-            self._soon(self._step)
+            self._core = BranchCore(mark, length_of(token))
         else:
-            self._core.recorded(mark, end)
+            self._core.recorded(mark, length_of(token))
+        self._go_on(self._core)
+
+    def _go_on(self, core: BranchCore) -> None:
+        if not self._is_busy and not core.is_idle and core.todo is not Todo.WAIT:
+            self._is_busy = True
+            self._soon(self._step, core)
+
+    def _rest(self, core: BranchCore) -> None:
+        self._is_busy = False
+        self._go_on(core)
 
     def _soon(self, step: Callable[..., None], *args: object) -> None:
         kernel = self._collector.kernel
         slow = kernel.chance(self._collector.p_slow_branch)
         self._collector.soon(kernel.between(0.3, 1.5) if slow else kernel.between(0.002, 0.05), step, *args)
 
-    def _step(self) -> None:
-        core = self._core
-        assert core is not None
+    def _step(self, core: BranchCore) -> None:
         try:
-            self._do(core)
+            is_taking = self._do(core)
         except RetryableError as error:
-            self._collector.kernel.note(self._disk.name, f"branch in trouble: {error}")
-            core.failed()
-        if self._is_taking or core.todo is Todo.WAIT:
-            self._collector.soon(self._collector.kernel.between(*IDLE_S), self._step)
-        else:
-            self._soon(self._step)
+            self._failed(core, error)
+            return
+        if not is_taking:
+            self._rest(core)
 
-    def _do(self, core: BranchCore) -> None:
+    def _failed(self, core: BranchCore, error: RetryableError) -> None:
+        kernel = self._collector.kernel
+        kernel.note(self._disk.name, f"branch in trouble: {error}")
+        if core.staged is None:
+            core.failed()
+        self._collector.soon(kernel.between(*RETRY_S), self._rest, core)
+
+    def _do(self, core: BranchCore) -> bool:
+        """Gives True when it goes on in `_synced`."""
         match core.todo:
             case Todo.OPEN:
                 self.tenant.claim()
@@ -78,10 +82,12 @@ class Branch:
                 assert core.committed.token is not None
                 self.tenant.publish(core.committed.token)
                 core.published()
-            case Todo.TAKE if not self._is_taking:
+            case Todo.TAKE if not core.is_idle:
                 self._take(core)
+                return True
             case _:
                 pass
+        return False
 
     def _take(self, core: BranchCore) -> None:
         at = core.committed.at
@@ -91,19 +97,15 @@ class Branch:
                 raise RetryableError("the branch's disk is full")
             at = row.at
         token = self.tenant.prepare(drain=False)
-        self._is_taking = True
-        self._soon(self._synced, core.committed, Mark(token, at))
+        self._soon(self._synced, core, core.committed, Mark(token, at))
 
-    def _synced(self, committed: Mark, mark: Mark) -> None:
+    def _synced(self, core: BranchCore, committed: Mark, mark: Mark) -> None:
         """The end of what `_take` began; the process may have died between."""
-        core = self._core
-        assert core is not None
-        self._is_taking = False
-        if core.committed != committed or not core.is_open or core.staged is not None:
-            return
-        try:
-            self.tenant.sync(int(mark.token or 0))
-        except RetryableError:
-            core.failed()
-            return
-        core.took(mark)
+        if core.committed == committed and core.is_open and core.staged is None:
+            try:
+                self.tenant.sync(length_of(mark.token))
+            except RetryableError as error:
+                self._failed(core, error)
+                return
+            core.took(mark)
+        self._rest(core)

@@ -187,9 +187,19 @@ class ChannelAgent(Agent):
             self._held = self._read_file()
         if self._held is not None and self._put(self._held):
             self._held = None
+            if self._is_cut_off():
+                return
         self._settle()
         self._sync_soon()
         self.look()
+
+    def _is_cut_off(self) -> bool:
+        """The power is cut now, while the disk has nothing of what was put last, or a part."""
+        if self.host.directory is None or not self.kernel.chance(self.p_power_cut_before_sync):
+            return False
+        self.kernel.fault("agent_power_cut", self.name, "before a sync")
+        self._world.crash_agent(self, power=True)
+        return True
 
     def _sync_soon(self) -> None:
         """Group commit, and what else the log's own thread does."""

@@ -11,8 +11,8 @@ from qanat.delivery.receiver import ReceiverCore
 from qanat.delivery.state import Held
 from qanat.errors import FencedError, RetryableError
 from qanat.testing.simulation.agent import WINDOW_EVENTS
-from qanat.testing.simulation.branch import Branch
-from qanat.testing.simulation.disk import Disk, Tenant
+from qanat.testing.simulation.disk import Disk, Tenant, length_of
+from qanat.testing.simulation.fan_out import FanOut
 from qanat.testing.simulation.kernel import Process
 from qanat.testing.simulation.network import Connection
 
@@ -32,14 +32,13 @@ class Collector(Process):
     def __init__(self, world: World, disk: Disk, prefix: str, *, adopts: bool = False) -> None:
         super().__init__(world.kernel, disk.name)
         self.disk = disk
-        self.tenant = Tenant(disk, by_force=adopts)
+        self.p_slow_branch = world.p_slow_branch
+        self.tenant = FanOut(self, disk) if disk.is_fan_out else Tenant(disk, by_force=adopts)
         self.connections: dict[int, Connection] = {}
         self.listens = True
         self.stopped = False
         self._world = world
         self._cut = 0
-        self.branch = None if disk.branch is None else Branch(self, disk, disk.branch)
-        self.p_slow_branch = world.p_slow_branch
         self.core = ReceiverCore(
             disk.name,
             prefix,
@@ -159,9 +158,7 @@ class Collector(Process):
             match step:
                 case steps.SinkPrepare():
                     result = self.tenant.prepare(drain=step.drain)
-                    self._cut = int(result)
-                    if self.branch is not None:
-                        result = self.branch.token(result)
+                    self._cut = length_of(result)
                 case steps.SinkPublish():
                     self.tenant.publish(step.token)
                 case steps.SinkDiscard():
@@ -170,10 +167,6 @@ class Collector(Process):
                     self.tenant.claim()
                 case steps.SinkOpen():
                     self.tenant.open(step.token)
-            if self.branch is not None and isinstance(
-                step, steps.SinkPublish | steps.SinkDiscard | steps.SinkOpen
-            ):
-                self.branch.recorded(step.token)
         except (RetryableError, FencedError) as failure:
             error = failure
         self.soon(self._disk_s(), done, result, error)

@@ -63,7 +63,14 @@ class Disk:
         self.committed = 0  # by the ledger: what a commit record in the store vouches for
         self.is_full = False
         self.fail_next: dict[str, int] = {}
-        self.branch: Disk | None = None  # of a fan-out: fed from this one
+        self.is_away = False  # nothing works
+        self.required: list[Disk] = []  # of a fan-out: written to together with this one
+        self.fed: list[Disk] = []  # and fed from this one
+
+    @property
+    def is_fan_out(self) -> bool:
+        """There are branches."""
+        return bool(self.required or self.fed)
 
     @property
     def batches(self) -> list[Stored]:
@@ -92,11 +99,13 @@ class Disk:
 
     def heal(self) -> None:
         """No more trouble."""
-        self.is_full = False
+        self.is_full = self.is_away = False
         self.fail_next.clear()
 
     def maybe_fail(self, operation: str) -> None:
         """Raises RetryableError when it is this operation's turn."""
+        if self.is_away:
+            raise RetryableError(f"{operation} failed: the disk is away")
         left = self.fail_next.get(operation, 0)
         if left:
             self.fail_next[operation] = left - 1
@@ -117,8 +126,7 @@ class Tenant:
 
     def append(self, stream: str, start: int, end: int, *, is_gap: bool = False) -> str | None:
         """None, or why not; after a failure everything is refused (the shell's duty to the receiver core)."""
-        if self.disk.is_full and not self.is_broken:
-            self.is_broken = True
+        self.is_broken |= self.disk.is_full or self.disk.is_away
         if self.is_broken:
             return "the disk is full"
         content = self._content
@@ -208,5 +216,5 @@ class Tenant:
 
 
 def length_of(token: bytes | None) -> int:
-    """How much of the file a token covers; what follows it is a branch's mark."""
+    """How much of the file a token covers; what follows it is about branches."""
     return 0 if token is None else int(token.partition(b"|")[0])

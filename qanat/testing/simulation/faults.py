@@ -9,6 +9,7 @@ from qanat.testing.simulation.adopter import Adopter
 from qanat.testing.simulation.agent import Agent
 from qanat.testing.simulation.channels import ChannelHost
 from qanat.testing.simulation.collector import Collector
+from qanat.testing.simulation.disk import Disk
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.world import World
 
@@ -17,6 +18,7 @@ P_LATE_COMMITS = 0.12
 P_ROTATIONS = 0.2
 P_ADOPTIONS = 0.1
 P_LOGS = 0.5  # of those that have a write-ahead log
+P_BRANCH_AWAY = 0.5  # of those that have a fan-out
 NOBODY = "nobody"  # a collector that is not there
 
 
@@ -48,6 +50,7 @@ class Faults:
         self._kinds = chance.sample(everything, chance.choice((2, 3, 4, 6, len(everything))))
         self._interval_s = chance.choice((0.07, 0.15, 0.3))
         self._draw_rates()
+        self._draw_branch_away()
         themes = (
             self._draw_handovers,
             self._draw_late_commits,
@@ -62,6 +65,18 @@ class Faults:
         elif self._has_log() and chance.random() < P_LOGS:
             self._kinds = [self._crash_agent, self._crash_agent, self._log_fails, self._break_connection]
             self._interval_s = 0.15
+
+    def _draw_branch_away(self) -> None:
+        """One branch, which may be required, is away for most of the trouble."""
+        branches = [disk for disk in self._world.all_disks() if disk.name not in self._world.disks]
+        if branches and self._kernel.chance(P_BRANCH_AWAY):
+            away = self._kernel.random.choice(branches)
+            self._kernel.after(self._kernel.between(0.0, 0.5), self._branch_away, away)
+
+    def _branch_away(self, disk: Disk) -> None:
+        self._kernel.fault("branch_away", disk.name)
+        disk.is_away = True
+        self._kernel.after(self._kernel.between(0.2, 2.0), disk.heal)
 
     def _has_log(self) -> bool:
         return any(isinstance(host, ChannelHost) and host.directory for host in self._world.hosts.values())
@@ -155,7 +170,7 @@ class Faults:
     def _adopt(self) -> None:
         """Whatever became of its process: it may be dead, or asleep, or only out of reach. What a fan-out has for its branches
         is on its host alone, so nobody adopts it."""
-        adoptable = [name for name, disk in self._world.disks.items() if disk.branch is None]
+        adoptable = [name for name, disk in self._world.disks.items() if not disk.is_fan_out]
         if not adoptable:
             return
         name = self._kernel.random.choice(adoptable)
@@ -183,6 +198,7 @@ class Faults:
             return
         if self._kernel.chance(0.3):
             agent.p_crash_between_commands = 0.05
+            agent.p_power_cut_before_sync = 0.3
             return
         power = self._kernel.chance(0.5)
         self._kernel.fault("agent_power_cut" if power else "agent_crash", agent.name)
@@ -254,7 +270,7 @@ class Faults:
         name = self._kernel.random.choice(list(self._world.disks))
         self._kernel.fault("session_expired", name)
         self._world.store.expire(name, self._kernel.between(0.1, 2.0))
-        if self._kernel.chance(0.3) and self._world.disks[name].branch is None:
+        if self._kernel.chance(0.3) and not self._world.disks[name].is_fan_out:
             self._kernel.after(self._kernel.between(0.0, 1.0), self._is_taken_for_dead, name)
 
     def _is_taken_for_dead(self, name: str) -> None:

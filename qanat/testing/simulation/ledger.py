@@ -8,9 +8,9 @@ from qanat.coordination.store import Node
 from qanat.delivery import documents
 from qanat.delivery.documents import Claim, Record
 from qanat.delivery.fan_out import Mark
-from qanat.testing.simulation.branch import mark_of
 from qanat.testing.simulation.channel_ledger import ChannelLedger
 from qanat.testing.simulation.disk import Disk, Stored, length_of
+from qanat.testing.simulation.fan_out import token_of
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.kernel import Kernel
 
@@ -77,11 +77,15 @@ class Ledger:
         if length and not any(batch.at == length for batch in disk.batches):
             self._kernel.fail(f"commit record of {disk.name} says {length}, inside of a batch")
         disk.committed = length
-        if disk.branch is not None:
-            self._commit_branch(disk, disk.branch, mark_of(record.token))
+        branches = token_of(record.token) if disk.is_fan_out else None
+        if branches is not None:
+            for required, token in zip(disk.required, branches.required, strict=True):
+                self._commit_branch(disk, required, Mark(token, length))
+            for fed, mark in zip(disk.fed, branches.marks, strict=True):
+                self._commit_branch(disk, fed, mark)
 
     def _commit_branch(self, log: Disk, branch: Disk, mark: Mark) -> None:
-        """A branch has exactly what the log has up to its mark, in its order."""
+        """A branch has exactly what the log has up to its mark, in its order; a required one all that is committed."""
         length = length_of(mark.token)
         if length < branch.committed or length > branch.synced or mark.at > log.committed:
             self._kernel.fail(f"{branch.name}: {mark}, committed {branch.committed}, durable {branch.synced}")
@@ -145,7 +149,7 @@ class Ledger:
                 if file.finished and not file.done:
                     yield f"{file.stream} is finished and stored, not retired"
         for disk in self._disks.values():
-            for each in filter(None, (disk.branch, disk)):
+            for each in (*disk.fed, *disk.required, disk):
                 if each.published < disk.committed:
                     yield f"{each.name} published {each.published} of {disk.committed}"
 

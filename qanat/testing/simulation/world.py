@@ -21,7 +21,8 @@ from qanat.testing.simulation.network import KEEPALIVE_S, Network
 
 FILES_MAX = 7  # of one host
 P_MEMORY = 0.15  # of the hosts are acked on receipt, behind a channel in memory
-P_FAN_OUT = 0.15  # of the worlds have collectors that feed a second sink, too
+P_FAN_OUT = 0.15  # of the worlds have collectors that store in several sinks
+FAN_OUTS = ((0, 1), (0, 2), (1, 1), (2, 1))  # so many beside the first that are required, and that are not
 P_LOG = 0.15  # have a write-ahead log before level E2E
 
 
@@ -50,11 +51,11 @@ class World:
 
     def _build(self) -> None:
         chance = self.kernel.random
-        fans_out = self.kernel.chance(P_FAN_OUT)
+        required, fed = chance.choice(FAN_OUTS) if self.kernel.chance(P_FAN_OUT) else (0, 0)
         for name in [f"c{index}" for index in range(chance.choice((2, 2, 3)))]:
             self.disks[name] = Disk(self.kernel, name)
-            if fans_out:
-                self.disks[name].branch = Disk(self.kernel, f"{name}+")
+            self.disks[name].required = [Disk(self.kernel, f"{name}!{index}") for index in range(required)]
+            self.disks[name].fed = [Disk(self.kernel, f"{name}+{index}") for index in range(fed)]
             self.ledger.add_sink(self.disks[name])
             self.start_collector(name)
         for name in [f"h{index}" for index in range(chance.choice((1, 1, 2, 3)))]:
@@ -89,7 +90,7 @@ class World:
 
     def all_disks(self) -> list[Disk]:
         """Also those of branches."""
-        branches = [disk.branch for disk in self.disks.values() if disk.branch is not None]
+        branches = [each for disk in self.disks.values() for each in (*disk.required, *disk.fed)]
         return [*self.disks.values(), *branches]
 
     # Files.
@@ -220,8 +221,6 @@ class World:
     def _end_collector(self, collector: Collector, *, power: bool = False) -> None:
         collector.alive = False
         collector.tenant.ends(power=power)
-        if collector.branch is not None:
-            collector.branch.tenant.ends(power=power)
         del self.collectors[collector.name]
         for connection in collector.connections.values():
             connection.collector_closes()
@@ -275,7 +274,7 @@ class World:
             if isinstance(host, ChannelHost) and host.directory is not None:
                 host.directory.heal()
         for agent in list(self.agents):
-            agent.p_crash_between_commands = 0.0
+            agent.p_crash_between_commands = agent.p_power_cut_before_sync = 0.0
             agent.wake()
         for collector in [*self.collectors.values(), *self.adopters]:
             collector.wake()

@@ -13,22 +13,19 @@ import structlog
 
 from agent.abreast import Pace, Progress
 from agent.lag import Lag
+from agent.refusals import Refusals
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Channel, Context, Cursor, Source, StreamFinished, StreamFound
 from qanat.control.sampling import TapPoint
 from qanat.errors import RetryableError
 from qanat.metrics import AgentMetrics
-from qanat.rpc.backoff import backoff_s
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 1.0  # the longest a source's poll waits; `wake` ends it earlier
 NEWS_S = 0.25  # how often a source that always has data is asked for new streams, and told what is safe
 ROOM_S = 0.25  # the longest a full channel is waited for without looking whether to stop
-RETRY_S_MAX = (
-    5.0  # a full disk is looked at so often: the attempt costs nothing, and events pile up meanwhile
-)
 WAIT_S = 0.1  # how often a branch that is too far ahead looks whether it still is
 LAG_S = 1.0  # how often the source's lag is measured
 
@@ -63,7 +60,7 @@ class Feed:
         self._ends: dict[str, int] = {}  # of finished streams that the channel remembers
         self._is_open = False
         self._taken_bytes = 0
-        self._failures = 0  # in a row
+        self._refusals = Refusals(channel, context, "the source waits, nothing is lost")
         self._news_at_s = 0.0
         self._lag_at_s = 0.0
         self._lag = Lag()
@@ -145,23 +142,11 @@ class Feed:
         self._held = None
         self._taken[batch.stream] = batch.end
         self._taken_bytes += batch.payload_bytes
-        if self._failures:
-            log.info("channel_takes_again", node=self._context.logical_node, failures=self._failures)
-            self._failures = 0
+        self._refusals.over()
 
     def _wait(self, error: RetryableError) -> None:
-        """Until the next attempt; the first failure in a row is a change of state."""
-        self._failures += 1
-        self._context.count("channel_failures", 1)
-        if self._failures == 1:
-            log.warning(
-                "channel_refuses",
-                node=self._context.logical_node,
-                channel=self.channel.name,
-                error=str(error),
-                consequence="the source waits, nothing is lost",
-            )
-        self._stopping.wait(max(backoff_s(self._failures, RETRY_S_MAX), error.retry_after_s or 0.0))
+        """Until the next attempt."""
+        self._stopping.wait(self._refusals.pause_s(error))
 
     def _hear(self, timeout_s: float) -> None:
         for event in self._source.poll(timeout_s):

@@ -19,6 +19,7 @@ from itertools import groupby
 
 import structlog
 
+from agent.refusals import Refusals
 from qanat import inlet, limits
 from qanat.batch import Batch
 from qanat.component import Channel, Context, Cursor, Events, LiveSource, Parcel
@@ -26,7 +27,6 @@ from qanat.control.sampling import TapPoint
 from qanat.errors import RetryableError
 from qanat.inlet import BoundedInlet
 from qanat.metrics import AgentMetrics
-from qanat.rpc.backoff import backoff_s
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,6 @@ LINGER_S = 0.005
 LINGER_SHARE = 4
 LINGER_S_MAX = 0.05
 ROOM_S = 0.25  # the longest a full channel is waited for without looking whether to stop
-RETRY_S_MAX = 5.0  # as in agent.feed
 SETTLE_S = 0.002  # how often the channel is asked what is safe while a peer waits for an answer
 LAG_S = 1.0  # how often what waits is measured
 # What a stopping feed waits for a channel that refuses, and then for its sync: a part of what an agent has for draining.
@@ -87,7 +86,9 @@ class PushedFeed:
         self._safe: dict[str, int] = {self._stream: 0}
         self._waiting: dict[str, deque[_Waiting]] = {}
         self._is_started = False
-        self._failures = 0  # in a row
+        self._refusals = Refusals(
+            channel, context, "peers wait; those that can't lose events, which are counted"
+        )
         self._until_s = 0.0  # once it is stopping: when it gives up
         self._left = 0  # events that were given up
         self._put_at_s = 0.0
@@ -262,9 +263,7 @@ class PushedFeed:
         self._ends[batch.stream] = batch.end
         if (sample := self._tap.sample) is not None:
             sample(batch)
-        if self._failures:
-            log.info("channel_takes_again", node=self._context.logical_node, failures=self._failures)
-            self._failures = 0
+        self._refusals.over()
         return True
 
     def _settle(self) -> None:
@@ -287,17 +286,7 @@ class PushedFeed:
             self._metrics.filled(self.channel.fill())
 
     def _wait(self, error: RetryableError) -> None:
-        """Until the next attempt; the first failure in a row is a change of state."""
-        self._failures += 1
-        self._context.count("channel_failures", 1)
-        if self._failures == 1:
-            log.warning(
-                "channel_refuses",
-                node=self._context.logical_node,
-                channel=self.channel.name,
-                error=str(error),
-                consequence="peers wait; those that can't lose events, which are counted",
-            )
-        pause_s = max(backoff_s(self._failures, RETRY_S_MAX), error.retry_after_s or 0.0)
+        """Until the next attempt."""
+        pause_s = self._refusals.pause_s(error)
         if self._stopping.wait(pause_s):
             time.sleep(min(pause_s, ROOM_S))

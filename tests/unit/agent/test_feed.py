@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent import feed as module
+from agent import refusals
 from agent.feed import Feed
 from qanat.component import Cursor
 from qanat.errors import RetryableError
@@ -32,7 +33,7 @@ def until(condition: Callable[[], object]) -> None:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "NEWS_S", 0.0)
-    monkeypatch.setattr(module, "RETRY_S_MAX", 0.01)
+    monkeypatch.setattr(refusals, "RETRY_S_MAX", 0.01)
     monkeypatch.setattr(module, "POLL_S", 0.01)
 
 

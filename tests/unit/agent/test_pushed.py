@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from agent import pushed as module
+from agent import refusals
 from agent.pushed import STREAM_PREFIX, PushedFeed
 from qanat import columns
 from qanat.component import Context, Cursor, Events, Inlet, LiveSource, Parcel
@@ -33,7 +34,7 @@ def until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RETRY_S_MAX", 0.01)
+    monkeypatch.setattr(refusals, "RETRY_S_MAX", 0.01)
 
 
 class Pushed(LiveSource):

@@ -50,7 +50,7 @@ class Faults:
         self._kinds = chance.sample(everything, chance.choice((2, 3, 4, 6, len(everything))))
         self._interval_s = chance.choice((0.07, 0.15, 0.3))
         self._draw_rates()
-        self._draw_branch_away()
+        self._draw_branches()
         themes = (
             self._draw_handovers,
             self._draw_late_commits,
@@ -66,9 +66,11 @@ class Faults:
             self._kinds = [self._crash_agent, self._crash_agent, self._log_fails, self._break_connection]
             self._interval_s = 0.15
 
-    def _draw_branch_away(self) -> None:
-        """One branch, which may be required, is away for most of the trouble."""
+    def _draw_branches(self) -> None:
+        """Branches fail where only they can; one, which may be required, is away for most of the trouble."""
         branches = [disk for disk in self._world.all_disks() if disk.name not in self._world.disks]
+        for branch in branches:
+            branch.fail_next["publish"] = self._kernel.random.randrange(2)
         if branches and self._kernel.chance(P_BRANCH_AWAY):
             away = self._kernel.random.choice(branches)
             self._kernel.after(self._kernel.between(0.0, 0.5), self._branch_away, away)

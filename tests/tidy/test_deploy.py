@@ -11,6 +11,7 @@ import sys
 
 import click
 import pytest
+import yaml
 
 from tests.tidy.tree import ROOT, name
 
@@ -103,7 +104,6 @@ def test_systemd_takes_the_unit(unit, tmp_path):
 
 @pytest.fixture
 def compose():
-    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     return yaml.safe_load(COMPOSE.read_text())
 
 
@@ -154,7 +154,6 @@ def test_dockerfile_copies_what_exists_and_runs_as_a_user_that_is_not_root():
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=name)
 def test_manifest_starts_commands_with_options_and_variables_that_they_have(manifest):
-    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     for document in yaml.safe_load_all(manifest.read_text()):
         pod = document.get("spec", {}).get("template", {}).get("spec", {}) if document else {}
         for container in pod.get("containers", []):

@@ -56,6 +56,7 @@ class TcpServer(PausingServer):
             size_bytes = sum(map(len, content)) + len(content) * OBJECT_BYTES
         settled = None
         if self._answer is not None and (reply := self._answer(content)):
+            connection.unanswered += 1
             settled = partial(self._settled, connection, reply)
         parcel = Parcel(self._wrap(content, connection.peer), size_bytes, settled)
         if self._refused or not self.inlet.offer(parcel):
@@ -78,8 +79,7 @@ class TcpServer(PausingServer):
 
     def _settled(self, connection: _Connection, reply: bytes, safe: bool) -> None:
         """On the feed's thread."""
-        if safe:
-            self.post(connection.write, reply)
+        self.post(connection.answer, reply if safe else b"")
 
     def _offer_refused(self) -> bool:
         while self._refused and self.inlet.offer(self._refused[0]):
@@ -95,6 +95,8 @@ class _Connection(Connection, asyncio.BufferedProtocol):
     def __init__(self, server: TcpServer) -> None:
         super().__init__(server)
         self._framer = server.frames()
+        self._is_ended = False  # the peer says no more, and may still listen
+        self.unanswered = 0  # parcels
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """One for all connections: what is read is taken out before another one is read."""
@@ -112,7 +114,18 @@ class _Connection(Connection, asyncio.BufferedProtocol):
             self.finish()
 
     def eof_received(self) -> bool:
-        return False
+        """A peer that has said all (`nc -N`) still wants its answers: True keeps the connection until it has them."""
+        self._is_ended = True
+        self.finish()
+        return self.unanswered > 0
+
+    def answer(self, reply: bytes) -> None:
+        """A parcel is settled: tell the peer, unless it is not safe, which nobody has words for."""
+        self.unanswered -= 1
+        if reply:
+            self.write(reply)
+        if self._is_ended and not self.unanswered and self._transport is not None:
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.finish()

@@ -149,6 +149,15 @@ def test_lines_are_answered_only_when_they_are_safe(tmp_path: Path) -> None:
             made.recv(1)
 
 
+def test_peer_that_has_said_all_still_gets_its_answers(tmp_path: Path) -> None:
+    source = netcat(tmp_path)
+    with listening(source) as heard, connected(source.port) as made:
+        made.sendall(b"one\ntwo\nlast")
+        made.shutdown(socket.SHUT_WR)
+        heard.wait_for(3)
+        assert made.makefile("rb").read() == b"OK\n" * 3
+
+
 def test_peer_that_reads_no_answers_is_not_read_and_blocks_nobody(tmp_path: Path) -> None:
     source = netcat(tmp_path)
 

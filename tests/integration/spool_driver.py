@@ -1,48 +1,43 @@
-"""A shell around `SpoolDir` (or `text`) for tests: seeks what is found, reads all there is, and keeps what a collector would."""
+"""A driver of `SpoolDir` (or `text`) for tests, which keeps what a collector would."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from agent.sources.spool_dir import SpoolDir, SpoolDirConfig
 from agent.spooling.source import SpoolSource
 from qanat.batch import Batch
-from qanat.clock import ManualClock
-from qanat.component import Context, StreamFinished, StreamFound
+from qanat.component import Context, StreamFound
+from tests.integration.source_driver import SourceDriver
 
 
-class SpoolDriver:
-    """One agent process after another over the same state directory."""
+class SpoolDriver(SourceDriver):
+    """See SourceDriver."""
+
+    step_s = 1.0
 
     def __init__(self, root: Path, kind: type[SpoolSource] = SpoolDir, **options: Any) -> None:
-        self.root = root
-        self.state_dir = root / "state"
         self.spool = root / "in"
-        for directory in (self.state_dir, self.spool):
-            directory.mkdir(exist_ok=True)
-        self.clock = ManualClock()
-        self.counts: Counter[str] = Counter()
+        self.spool.mkdir(exist_ok=True)
         self.kind = kind
         self.config = (
             SpoolDirConfig(str(self.spool), **options) if kind is SpoolDir else kind.Config(**options)
         )
         self.now_ns = time.time_ns() - 10**15
-        self.committed: dict[str, int] = {}
         self.batches: list[Batch] = []
-        self.finished: dict[str, int] = {}
-        self.new()
+        super().__init__(root)
 
-    def new(self) -> None:
-        context = Context("agent", "logical", "host", self.state_dir, self.clock, self._count)
-        self.next: dict[str, int] = {}
-        self.source = self.kind(self.config, context)
+    def made(self, context: Context) -> SpoolSource:
+        return self.kind(self.config, context)
 
-    def _count(self, name: str, n: int) -> None:
-        self.counts[name] += n
+    def found(self, event: StreamFound) -> int:
+        position = max(event.position, self.committed.get(event.stream, 0))
+        if position > event.position:
+            self.source.acknowledge({event.stream: position})
+        return position
 
     def drop(self, name: str, data: bytes) -> Path:
         """A file as it should appear: written elsewhere, and moved here, with a time of its own."""
@@ -71,32 +66,6 @@ class SpoolDriver:
         if spool._watch is not None:
             spool._watch.close()
         self.new()
-
-    def poll(self) -> None:
-        self.clock.advance(1)
-        for event in self.source.poll(0.0):
-            if isinstance(event, StreamFound):
-                position = max(event.position, self.committed.get(event.stream, 0))
-                if position > event.position:
-                    self.source.acknowledge({event.stream: position})
-                self.next[event.stream] = position
-                self.source.seek(event.stream, position)
-            else:
-                assert isinstance(event, StreamFinished)
-                self.finished[event.stream] = event.end
-
-    def read(self, max_bytes: int = 1 << 20, batches: int | None = None) -> list[Batch]:
-        got: list[Batch] = []
-        idle = 0
-        while idle < 3 and (batches is None or len(got) < batches):
-            self.poll()
-            batch = self.source.read(max_bytes)
-            idle = 0 if batch is not None else idle + 1
-            if batch is not None:
-                assert batch.start == self.next[batch.stream], "batches of a stream must be contiguous"
-                self.next[batch.stream] = batch.end
-                got.append(batch)
-        return got
 
     def commit(self, batches: list[Batch], *, acknowledge: bool = True) -> None:
         for batch in batches:
@@ -151,6 +120,3 @@ class SpoolDriver:
     def names(self) -> list[str]:
         """What is in the directory."""
         return sorted(str(path.relative_to(self.spool)) for path in self.spool.rglob("*") if path.is_file())
-
-    def close(self) -> None:
-        self.source.close()

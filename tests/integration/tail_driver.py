@@ -1,44 +1,39 @@
-"""A shell around `Tail` for tests: seeks what is found, reads all there is, and keeps what a collector would."""
+"""A driver of `Tail` for tests, which keeps what a collector would."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from agent.sources.tail import Tail, TailConfig
 from qanat.batch import Batch
-from qanat.clock import ManualClock
-from qanat.component import Context, StreamFinished, StreamFound
+from qanat.component import Context, StreamFound
+from tests.integration.source_driver import SourceDriver
 
 
-class Driver:
-    """One agent process after another over the same state directory."""
+class Driver(SourceDriver):
+    """See SourceDriver."""
 
     def __init__(self, root: Path, *paths: str, **options: Any) -> None:
-        self.root = root
-        self.state_dir = root / "state"
-        self.state_dir.mkdir(exist_ok=True)
         self.logs = root / "logs"
         self.logs.mkdir(exist_ok=True)
-        self.clock = ManualClock()
-        self.counts: Counter[str] = Counter()
         options.setdefault("rescan", 1e6)
         self.config = TailConfig(paths=[str(self.logs / path) for path in paths], **options)
-        self.committed: dict[str, int] = {}
         self.stored: dict[str, bytes] = {}  # by stream, in order of arrival
         self.arrivals: list[Batch] = []
-        self.finished: dict[str, int] = {}
-        self.tail = self._new()
+        super().__init__(root)
 
-    def _new(self) -> Tail:
-        context = Context("agent", "logical", "host", self.state_dir, self.clock, self._count)
-        self.next: dict[str, int] = {}
+    @property
+    def tail(self) -> Tail:
+        return self.source
+
+    def made(self, context: Context) -> Tail:
         self.found_at: dict[str, int] = {}
         return Tail(self.config, context)
 
-    def _count(self, name: str, n: int) -> None:
-        self.counts[name] += n
+    def found(self, event: StreamFound) -> int:
+        self.found_at[event.stream] = self.committed.get(event.stream, event.position)
+        return self.found_at[event.stream]
 
     def start(self, *, connect: bool = True) -> None:
         self.tail.open()
@@ -50,39 +45,12 @@ class Driver:
         self.tail._handles.close()
         if self.tail._watch is not None:
             self.tail._watch.close()
-        self.tail = self._new()
+        self.new()
 
     def restart(self) -> None:
         self.tail.close()
-        self.tail = self._new()
+        self.new()
         self.start()
-
-    def poll(self, timeout_s: float = 0.0) -> None:
-        self.clock.advance(1e-6)
-        for event in self.tail.poll(timeout_s):
-            if isinstance(event, StreamFound):
-                position = self.committed.get(event.stream, event.position)
-                self.next[event.stream] = position
-                self.found_at[event.stream] = position
-                self.tail.seek(event.stream, position)
-            else:
-                assert isinstance(event, StreamFinished)
-                assert event.stream not in self.finished or self.finished[event.stream] <= event.end
-                self.finished[event.stream] = event.end
-
-    def read(self, max_bytes: int = 1 << 20, *, batches: int | None = None) -> list[Batch]:
-        """Poll and read until there is nothing more (or so many batches); checks that positions are contiguous."""
-        got: list[Batch] = []
-        idle = 0
-        while idle < 3 and (batches is None or len(got) < batches):
-            self.poll()
-            batch = self.tail.read(max_bytes)
-            idle = 0 if batch is not None else idle + 1
-            if batch is not None:
-                assert batch.start == self.next[batch.stream], "batches of a stream must be contiguous"
-                self.next[batch.stream] = batch.end
-                got.append(batch)
-        return got
 
     def commit(self, batches: list[Batch], *, acknowledge: bool = True) -> None:
         """Store batches as a collector would, with its check of positions."""
@@ -119,6 +87,3 @@ class Driver:
     def output(self) -> bytes:
         """Everything stored, in order of arrival."""
         return b"".join(bytes(batch.payload) for batch in self.arrivals)  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        self.tail.close()

@@ -319,7 +319,7 @@ def test_lost_state_is_replaced_by_what_the_collector_knows(make: MakeDriver, da
     append(log, b"3\n")
     state = driver.state_dir / "tail.state"
     state.unlink() if damage == "lost" else state.write_bytes(state.read_bytes()[:-3] + b"xxx")
-    driver.tail = driver._new()
+    driver.new()
     driver.start(connect=False)
     driver.poll()
     assert not driver.next, "files are not identified before the collector says what it knows"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 from agent.live.arguments import Encrypted, refuse
+from agent.live.handshakes import logged
 from qanat.errors import ConfigError
 
 
@@ -29,7 +30,7 @@ def server_context(what: str, arguments: Encrypted) -> ssl.SSLContext | None:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{what}(ca={ca!r}) can't be used: {error}; it is a PEM file.") from error
         context.verify_mode = ssl.CERT_REQUIRED if arguments.clients == "required" else ssl.CERT_OPTIONAL
-    return context
+    return logged(context, what)
 
 
 def _no_password() -> str:

@@ -30,9 +30,9 @@ from tests.unit.agent.test_made_sources import made
 class Agent:
     """A source `grpc`, and a shelf as its channel that outlives it."""
 
-    def __init__(self, directory: Path, shelf: Shelf, port: int = 0) -> None:
+    def __init__(self, directory: Path, shelf: Shelf, port: int = 0, described: str = "") -> None:
         self.shelf = shelf
-        self.source = made(f'grpc({port}, host="127.0.0.1")', context(directory))
+        self.source = made(described or f'grpc({port}, host="127.0.0.1")', context(directory))
         self.feed = PushedFeed(
             self.source, shelf, [Cursor("web")], self.source.context, Metrics().agent("web")
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qanat.testing.cluster import Cluster
+from tests.integration.tail_driver import Driver, MakeDriver
 
 
 @pytest.fixture
@@ -16,3 +18,17 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     (tmp_path / "in").mkdir()
     with Cluster(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[MakeDriver]:
+    """Build drivers of `tail` under the test's directory."""
+    made: list[Driver] = []
+
+    def build(*paths: str, **options: Any) -> Driver:
+        made.append(Driver(tmp_path, *(paths or ("app.log",)), **options))
+        return made[-1]
+
+    yield build
+    for driver in made:
+        driver.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,11 @@ class Driver(SourceDriver):
     def output(self) -> bytes:
         """Everything stored, in order of arrival."""
         return b"".join(bytes(batch.payload) for batch in self.arrivals)  # type: ignore[arg-type]
+
+
+MakeDriver = Callable[..., Driver]
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)

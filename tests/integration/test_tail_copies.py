@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.tail_driver import Driver
-from tests.integration.test_tail_rotation import append
+from tests.integration.tail_driver import MakeDriver, append
 
-MakeDriver = Callable[..., Driver]
 # More than the fingerprint, so that lengths don't matter; and less.
 LINES = [b"%06d " % number + b"x" * 50 + b"\n" for number in range(200)]
 SIZES = [1, 60]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeDriver]:
-    """Build drivers under the test's directory."""
-    made: list[Driver] = []
-
-    def build(*paths: str, **options: Any) -> Driver:
-        made.append(Driver(tmp_path, *(paths or ("app*",)), **options))
-        return made[-1]
-
-    yield build
-    for driver in made:
-        driver.close()
 
 
 def text(first: int, last: int) -> bytes:
@@ -42,7 +23,7 @@ def text(first: int, last: int) -> bytes:
 def test_copy_that_the_glob_matches_is_not_read_again(
     make: MakeDriver, looks: tuple[str, ...], size: int, name: str
 ) -> None:
-    driver = make()
+    driver = make("app*")
     log = driver.logs / "app.log"
     append(log, text(0, size))
     driver.start()

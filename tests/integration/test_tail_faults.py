@@ -17,24 +17,7 @@ import pytest
 from agent.tailing import inotify
 from agent.tailing.inotify import IN_Q_OVERFLOW, Inotify
 from qanat.errors import ConfigError, RetryableError
-from tests.integration.tail_driver import Driver
-from tests.integration.test_tail_rotation import append
-
-MakeDriver = Callable[..., Driver]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeDriver]:
-    """Build drivers under the test's directory."""
-    made: list[Driver] = []
-
-    def build(*paths: str, **options: Any) -> Driver:
-        made.append(Driver(tmp_path, *(paths or ("app.log",)), **options))
-        return made[-1]
-
-    yield build
-    for driver in made:
-        driver.close()
+from tests.integration.tail_driver import MakeDriver, append
 
 
 @pytest.fixture

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.tail_driver import Driver
+from tests.integration.tail_driver import Driver, MakeDriver, append
 from tests.integration.test_tail_missed import lines, rotate
-from tests.integration.test_tail_rotation import append
 
-MakeDriver = Callable[..., Driver]
 PATTERNS = pytest.mark.parametrize("pattern", ["app.log", "*.log"])
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeDriver]:
-    """Build drivers under the test's directory."""
-    made: list[Driver] = []
-
-    def build(*paths: str, **options: Any) -> Driver:
-        made.append(Driver(tmp_path, *(paths or ("app.log",)), **options))
-        return made[-1]
-
-    yield build
-    for driver in made:
-        driver.close()
 
 
 def connect(driver: Driver) -> bytes:

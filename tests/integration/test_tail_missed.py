@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.tail_driver import Driver
-from tests.integration.test_tail_rotation import append
-
-MakeDriver = Callable[..., Driver]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeDriver]:
-    """Build drivers under the test's directory."""
-    made: list[Driver] = []
-
-    def build(*paths: str, **options: Any) -> Driver:
-        made.append(Driver(tmp_path, *(paths or ("app.log",)), **options))
-        return made[-1]
-
-    yield build
-    for driver in made:
-        driver.close()
+from tests.integration.tail_driver import MakeDriver, append
 
 
 def rotate(log: Path) -> None:

@@ -4,34 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.tail_driver import Driver
-
-MakeDriver = Callable[..., Driver]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeDriver]:
-    """Build drivers under the test's directory."""
-    made: list[Driver] = []
-
-    def build(*paths: str, **options: Any) -> Driver:
-        made.append(Driver(tmp_path, *(paths or ("app.log",)), **options))
-        return made[-1]
-
-    yield build
-    for driver in made:
-        driver.close()
-
-
-def append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
+from tests.integration.tail_driver import Driver, MakeDriver, append
 
 
 def test_lines_come_out_untouched_when_they_hold_any_byte(make: MakeDriver) -> None:

@@ -51,12 +51,17 @@ def directory(index: int) -> str:
     return f"source-{index}" if index else ""
 
 
+def parts_of(source: Source | LiveSource) -> Sequence[Source | LiveSource]:
+    """The sources that it reads as one; itself if it is one."""
+    return source.sources if isinstance(source, FanIn) else (source,)
+
+
 class FanIn(Source):
     """Several sources that can be read again, each in its turn."""
 
     def __init__(self, sources: Sequence[Source], context: Context) -> None:
         super().__init__(None, context)
-        self._sources = sources
+        self.sources = self._sources = sources
         self._turn = 0
         self._is_woken = False
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from agent import home
 from agent.channelled import Channelled
+from agent.dealt import Dealt
 from agent.delivery import Delivery
 from agent.plan import Line, lines
 from agent.program import Agent
@@ -117,8 +118,13 @@ class RunningNode:
         if [_without_sinks(line) for line in before] != [_without_sinks(line) for line in after]:
             return False
         changes: list[tuple[Delivery, tuple[str, ...]]] = []
+        dealt: list[tuple[Dealt, tuple[str, ...]]] = []
         for part, line in zip(self._parts, after, strict=True):
             deliveries = list(_deliveries([part]))
+            if isinstance(part, Dealt):
+                dealt.append((part, self._agent.chain_of(line.destinations[0])))
+                changes += [(each, dealt[-1][1]) for each in deliveries]
+                continue
             if len(deliveries) != len(line.destinations):
                 return False  # its channel is not open yet
             changes += zip(deliveries, map(self._agent.chain_of, line.destinations), strict=True)
@@ -126,6 +132,8 @@ class RunningNode:
             return False
         for delivery, chain in changes:
             delivery.core.redirect(chain)
+        for part, chain in dealt:
+            part.chain = chain
         self._node = node
         return True
 
@@ -146,6 +154,11 @@ class RunningNode:
         """See `Running`."""
         for delivery in _deliveries(self._parts):
             delivery.retry_soon()
+
+    @property
+    def is_over(self) -> bool:
+        """See `Running`."""
+        return all(isinstance(part, Delivery | Channelled) and part.is_over for part in self._parts)
 
     @property
     def trouble(self) -> str:
@@ -196,7 +209,7 @@ def _forgets(channel: Call | None) -> bool:
 
 def _deliveries(parts: Iterable[Part]) -> Iterator[Delivery]:
     for part in parts:
-        yield from part.deliveries if isinstance(part, Channelled) else (part,)
+        yield from (part,) if isinstance(part, Delivery) else part.deliveries
 
 
 def _is_clean(part: Part) -> bool:

@@ -15,6 +15,8 @@ from agent import abreast, home
 from agent.abreast import Pace
 from agent.channelled import Channelled, Deliver
 from agent.chosen import Chosen
+from agent.dealer import Dealer, Share, dealer_of
+from agent.dealt import Dealt
 from agent.decorated import DecoratedSource
 from agent.delivery import Delivery
 from agent.fan_in import FanIn, LiveFanIn, directory
@@ -22,6 +24,7 @@ from agent.feed import Feed
 from agent.losses import Losses
 from agent.plan import Destination, Line, lines, weakened
 from agent.pushed import PushedFeed
+from agent.summed import Summed
 from qanat import registry
 from qanat.chain import build_chain
 from qanat.component import Context, Cursor, Level, LiveSource, Source
@@ -36,7 +39,7 @@ from qanat.loads import Member
 from qanat.metrics import Metrics
 from qanat.throttle import Throttles
 
-Running = Delivery | Channelled
+Running = Delivery | Channelled | Dealt
 
 log = structlog.get_logger(__name__)
 
@@ -113,12 +116,28 @@ class Agent:
         context = self._context(line.label, self.state_dir / line.label)
         losses = Losses(context, self.metrics.agent(line.label))
         source = _source(line, replace(context, count=losses.count))
+        if (dealer := dealer_of(source, _not_dealt(line, pace), line.label)) is not None:
+            return self._dealt(line, dealer, context)
         if line.channel is not None:
             return self._channelled(line, line.channel, source, context, losses, sending, pace)
         assert isinstance(source, Source), "agent.plan gives every live source a channel"
         (destination,) = line.destinations
         behind = _behind(source, line.decorators, context)
         return self._delivery(destination, context, sending, of_channel=False, pace=pace)(behind)
+
+    def _dealt(self, line: Line, dealer: Dealer, context: Context) -> Dealt:
+        """Each share has a sender of its own, and every time that it is dealt it is to collectors a new process of that name."""
+        (destination,) = line.destinations
+        measured = Summed(self.metrics, line.label)
+        tap = self.taps.at(line.label)
+        build_chain(line.decorators, context)  # what is wrong with them is found now
+
+        def deliver(share: Share, source: Source, chain: tuple[str, ...]) -> Delivery:
+            core = SenderCore(share.sender, uuid.uuid4().hex, chain)
+            behind = _behind(source, line.decorators, context)
+            return Delivery(core, behind, context, measured.of(share.name), None, tap)
+
+        return Dealt(dealer, deliver, self._chain(destination, context), line.label)
 
     def _channelled(
         self,
@@ -204,6 +223,15 @@ class Agent:
             throttles=self.throttles,
             metrics=self.metrics.render,
         )
+
+
+def _not_dealt(line: Line, pace: Pace | None) -> str:
+    """Why what the line reads can't be dealt out among agents; "" if it can."""
+    if line.channel is not None:
+        return f"what waits in {line.channel.name} would be stored a second time by the next agent that has the partition"
+    if pace is not None:
+        return "a destination that is required is waited for, and has other partitions here than the others"
+    return ""
 
 
 def _source(line: Line, context: Context) -> Source | LiveSource:

@@ -1,25 +1,34 @@
-"""confluent-kafka, as much of it as a source needs: partitions, messages from an offset on, offsets for others to see. The one
-file that imports it.
+"""confluent-kafka, as much of it as a source needs: partitions, messages from an offset on, offsets for others to see, and being
+a member of a group. The one file that imports it.
 
-Partitions are assigned, never subscribed: no broker moves one to another agent behind the back of the claims that make delivery
-exactly once."""
+What is read is assigned by us, from the offset that storage has: what a member of a group is given only says whose turn it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # as documented
 
-from qanat.errors import ConfigError, RetryableError
+from qanat.errors import ConfigError, FencedError, RetryableError
 
 log = structlog.get_logger(__name__)
 
 # Answers of brokers take milliseconds; a cluster that elects takes seconds.
 ANSWER_S_MAX = 10.0
+
+REFRESH_S = 60.0  # how often a member looks for new partitions
 
 # What librdkafka fetches ahead, for all partitions: some batches.
 AHEAD_KIB = 8192
@@ -41,7 +50,7 @@ class Topic:
 
 
 class Partitions:
-    """Partitions of one topic, read from where they are told. *Thread*: one."""
+    """Partitions of one topic, read from where they are told. *Thread*: one; `topic`, `cluster` and `bounds` any."""
 
     def __init__(self, topic: str, settings: Mapping[str, Any]) -> None:
         common = {"error_cb": self._failed, "logger": _SILENT, **settings}
@@ -55,6 +64,7 @@ class Partitions:
         }
         self._topic = topic
         self._failure = ""
+        self._reading: set[int] = set()
         try:
             self._consumer = Consumer({**consuming, **common})
             self._admin = AdminClient({key: value for key, value in common.items() if key != "group.id"})
@@ -76,13 +86,20 @@ class Partitions:
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """The first offset that is there, and the one that comes next. *Blocking*. Raises RetryableError."""
+        earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return self._offset(partition, earliest), self._offset(partition, latest)
+
+    def _offset(self, partition: int, which: OffsetSpec) -> int:
+        """Asked of the administrator's client: a consumer that is fetching on another thread would let this wait."""
+        asked = {TopicPartition(self._topic, partition): which}
+        level = IsolationLevel.READ_COMMITTED
         try:
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic, partition), ANSWER_S_MAX
-            )
-        except KafkaException as error:
+            (found,) = self._admin.list_offsets(
+                asked, isolation_level=level, request_timeout=ANSWER_S_MAX
+            ).values()
+            return int(found.result(ANSWER_S_MAX).offset)
+        except (KafkaException, TimeoutError) as error:
             raise RetryableError(f"kafka: {self._topic} [{partition}]: {_say(error)}") from error
-        return int(low), int(high)
 
     def high(self, partition: int) -> int:
         """The offset that comes next, as far as known."""
@@ -94,6 +111,34 @@ class Partitions:
         self._consumer.assign(
             [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         )
+
+    def read_one_from(self, partition: int, offset: int) -> None:
+        """As `read_from`, and the others go on as they are."""
+        self.drop(partition)
+        self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
+        self._consumer.resume(
+            [TopicPartition(self._topic, partition)]
+        )  # a partition stays paused when it is assigned anew
+        self._reading.add(partition)
+
+    def drop(self, partition: int) -> None:
+        """Read no more of it."""
+        if partition in self._reading:
+            self._reading.discard(partition)
+            self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+
+    def hold(self, partition: int, *, is_held: bool) -> None:
+        """Fetch nothing of it for now, or again."""
+        if partition in self._reading:
+            change = self._consumer.pause if is_held else self._consumer.resume
+            change([TopicPartition(self._topic, partition)])
+
+    def cluster(self) -> str:
+        """Which Kafka this is. *Blocking*. Raises RetryableError."""
+        try:
+            return str(self._admin.list_topics(self._topic, ANSWER_S_MAX).cluster_id or "")
+        except KafkaException as error:
+            raise RetryableError(f"kafka: the cluster can't be looked at: {_say(error)}") from error
 
     def messages(self, count_max: int, timeout_s: float) -> list[Any]:
         """What has come. *Blocking* until there are so many, or the time is over. Raises RetryableError."""
@@ -120,6 +165,101 @@ class Partitions:
         if (text := error.name()) != self._failure:
             self._failure = text
             log.warning("kafka_away", topic=self._topic, error=error.str())
+
+
+class Member:
+    """One of a group that brokers deal the partitions of a topic out to. It fetches nothing.
+
+    `given(partitions)` and `taken(partitions)` are called by `turn` and `close`. Of what is taken the next member gets nothing
+    before `taken` has returned, unless it is `lost`: then it has it already. `instance`: a member that comes back under it
+    within the session's time is given what it had.
+
+    *Thread*: one."""
+
+    def __init__(
+        self,
+        topic: str,
+        settings: Mapping[str, Any],
+        instance: str,
+        given: Callable[[Sequence[int]], None],
+        taken: Callable[[Sequence[int], bool], None],
+    ) -> None:
+        self._topic = topic
+        self._given, self._taken = given, taken
+        self._failure = ""
+        joining = {
+            "group.instance.id": instance,
+            "topic.metadata.refresh.interval.ms": int(REFRESH_S * 1000),  # finds new partitions
+            "error_cb": lambda error: None,  # the consumer that reads says the same
+            "logger": _SILENT,
+            **settings,
+            "partition.assignment.strategy": "cooperative-sticky",  # what stays goes on meanwhile
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+        }
+        try:
+            self._consumer = Consumer(joining)
+            self._consumer.subscribe(
+                [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        except KafkaException as error:
+            raise ConfigError(f"kafka: {error.args[0].str()}") from error
+
+    def turn(self, timeout_s: float) -> None:
+        """Hear what brokers say. *Blocking*. Raises FencedError when a later process has this one's `instance`."""
+        message = self._consumer.poll(timeout_s)
+        error = None if message is None else message.error()
+        if error is None:
+            return
+        if error.code() == KafkaError._FATAL:
+            raise FencedError(
+                f"kafka: {error.str()}. A later process is this member of the group: give each agent a name of its own."
+            )
+        if (text := error.name()) != self._failure:
+            self._failure = text
+            log.warning("kafka_group_refuses", topic=self._topic, error=error.str())
+
+    def committed(self, partition: int) -> int | None:
+        """Where the group is, as Kafka knows it. *Blocking*. Raises RetryableError."""
+        try:
+            (found,) = self._consumer.committed([TopicPartition(self._topic, partition)], ANSWER_S_MAX)
+        except KafkaException as error:
+            raise RetryableError(f"kafka: {self._topic} [{partition}]: {_say(error)}") from error
+        return int(found.offset) if found.offset >= 0 else None
+
+    def commit(self, offsets: Mapping[int, int], *, wait: bool = False) -> None:
+        """For those who look at the group, and for a partition of which storage has nothing. Raises RetryableError if it should
+        `wait`: *blocking* then."""
+        made = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            if wait:
+                self._consumer.commit(offsets=made, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=made, asynchronous=True)
+        except KafkaException as error:
+            if wait:
+                raise RetryableError(f"kafka: {self._topic}: offsets not committed: {_say(error)}") from error
+            log.debug("kafka_offsets_not_shown", topic=self._topic, error=_say(error))
+
+    def close(self) -> None:
+        """What it has is taken; `instance` may come back for it within the session's time."""
+        self._consumer.close()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._failure = ""
+        consumer.incremental_assign(
+            [TopicPartition(each.topic, each.partition, OFFSET_END) for each in partitions]
+        )
+        consumer.pause(partitions)
+        self._given([each.partition for each in partitions])
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._taken([each.partition for each in partitions], False)
+        consumer.incremental_unassign(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._taken([each.partition for each in partitions], True)
+        consumer.incremental_unassign(partitions)
 
 
 def _say(error: BaseException) -> str:

@@ -1,13 +1,16 @@
 """`kafka("k1:9092,k2:9092", "orders")`: the messages of a topic of Apache Kafka.
 
-Guarantee: exactly once into storage, and in the order of each partition. Each partition is a stream whose positions are Kafka's
-offsets, so an agent that dies goes on where storage ends. What the group has committed in Kafka is written after that, for those
-who watch its lag, and never read. That holds as long as one agent alone reads a partition, and no broker deals them out: this is
-no member of a group that is rebalanced. For several agents give each its share, `member="1/3"`, `"2/3"`, `"3/3"`, or its
-`partitions="0-5,8"`. While one is down its partitions wait for it. A partition that a changed flow moves to another agent is
-another sender's stream there, and begins as `start` says: what was stored before is stored again, or what waits is left out.
+Guarantee: exactly once into storage, and in the order of each partition, whichever agents of the group read it in turn. Each
+partition is a stream whose positions are Kafka's offsets, and a sender of its own: whoever the brokers give it to goes on where
+storage ends, and takes it over from one that does not know yet that it has lost it. What the group has committed in Kafka is
+written after that, for those who watch its lag; it is read for a partition of which storage has nothing.
 
     orders : kafka("k1:9092,k2:9092", "orders", group="qanat") | agentE2EChain("c1", "c2") ;
+
+A group is joined at level E2E without a channel. Else, and with `partitions="0-5,8"` or `member="2/3"` (the second of three
+agents), no broker is asked: the agent reads those, or all, under its own name, and while it is down they wait for it. Then a
+partition that a changed flow moves to another agent begins there as `start` says: what was stored is stored again, or what waits
+is left out.
 
 Value, key and headers are `body`, `key` and an attribute each; the message's time is the event's. Aborted transactions are left
 out. What Kafka has deleted before it was read is counted (`offsets_gone`). Needs the extra `kafka`.
@@ -24,10 +27,12 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import structlog
 
+from agent.dealer import Dealer, DealtSource
+from agent.kafka.messages import Messages, first_offset, stream_name, take
 from agent.kafka.partitions import chosen
 from qanat import limits
-from qanat.batch import Batch, PayloadForm
-from qanat.component import Context, Source, StreamEvent, StreamFound, Wrong
+from qanat.batch import Batch
+from qanat.component import Context, StreamEvent, StreamFound, Wrong
 from qanat.config import Bytes
 from qanat.errors import ConfigError, RetryableError
 
@@ -43,25 +48,22 @@ LOOK_S = 60.0  # how often new partitions are looked for
 RETRY_S = 2.0  # after an answer that did not come
 SHOW_S = 1.0  # how often the group's offsets are written
 
-# What is assumed of a message before the first has come.
-MESSAGE_BYTES = 200
-
 
 class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `kafka(...)` accepts."""
 
     brokers: str  # `host:port` of some of them, separated by commas
     topic: str
-    group: str = "qanat"  # whose offsets are written, for others to see
-    partitions: str = ""  # `0-3,7`; all by default
-    member: str = ""  # `2/3`: the second of three agents, which read a third each
-    start: Literal["beginning", "end"] = "beginning"  # of partitions that are not in storage yet
+    group: str = "qanat"  # whose agents share the topic, and whose offsets are written, for others to see
+    partitions: str = ""  # `0-3,7`: these, whatever the group says
+    member: str = ""  # `2/3`: the second of three agents, which read a third each, whatever the group says
+    start: Literal["beginning", "end"] = "beginning"  # of partitions that storage and group don't know yet
     properties: str = ""  # librdkafka's, as `security.protocol=ssl,ssl.ca.location=/etc/ca.pem`
     event_bytes: Bytes = limits.EVENT_BYTES_MAX  # larger values are cut, and counted
 
 
-class Kafka(Source):
-    """A stream for each partition."""
+class Kafka(DealtSource):
+    """A stream for each partition, read by this agent alone; `dealer` for what is dealt out."""
 
     name: ClassVar[str] = "kafka"
     Config: ClassVar[type[msgspec.Struct]] = KafkaConfig
@@ -98,7 +100,28 @@ class Kafka(Source):
         self._look_s = 0.0
         self._is_first = True
         self._woken = threading.Event()
-        self._message_bytes = float(MESSAGE_BYTES)
+        self._messages = Messages(config.topic, config.event_bytes, context)
+
+    def dealer(self) -> Dealer | None:
+        """See DealtSource."""
+        config = self._config
+        if config.partitions.strip() or config.member.strip():
+            return None
+        from agent.kafka.group import Group, Membership
+
+        node = self.context.logical_node
+        _, another, number = node.rpartition(
+            "#"
+        )  # a further destination: a group of its own, that has all of it, too
+        membership = Membership(
+            config.topic,
+            config.group + another + (number if another else ""),
+            f"{self.context.physical_node}/{node}",
+            {**_properties(config.properties), "bootstrap.servers": config.brokers},
+            config.event_bytes,
+            config.start == "end",
+        )
+        return Group(membership, self.context)
 
     def open(self) -> None:
         """Raises ConfigError."""
@@ -131,26 +154,11 @@ class Kafka(Source):
     def seek(self, stream: str, position: int) -> None:
         """See Source.seek."""
         partition = self._known[stream]
-        try:
-            low, high = self._consumer.bounds(partition)
-        except RetryableError:
-            low, high = position, position  # it is found out by reading
-        if low > position:
-            self.context.count("offsets_gone", low - position)
-            log.warning("kafka_offsets_gone", stream=stream, first=position, count=low - position)
-        if high < position:
-            log.error(
-                "kafka_offsets_missing",
-                stream=stream,
-                stored=position,
-                end=high,
-                why="Kafka lost what it had given; the stream goes on when its offsets are beyond what is stored",
-            )
+        offset = first_offset(self._consumer, stream, partition, position, self.context)
         self._next[partition] = position
         self._came.clear()
-        # From its end on, rather than from its beginning, where offsets are missing.
         self._consumer.read_from(
-            {each: max(at, low) if each == partition else at for each, at in self._next.items()}
+            {each: offset if each == partition else at for each, at in self._next.items()}
         )
 
     def read(self, max_bytes: int) -> Batch | None:
@@ -185,7 +193,7 @@ class Kafka(Source):
     def lag_bytes(self) -> int:
         """As many messages as there are, of the size that they had so far."""
         events = sum(max(0, self._consumer.high(partition) - at) for partition, at in self._next.items())
-        return int(events * self._message_bytes)
+        return int(events * self._messages.message_bytes)
 
     def close(self) -> None:
         """Leave Kafka."""
@@ -214,7 +222,7 @@ class Kafka(Source):
                     continue
                 low, high = self._consumer.bounds(partition)
                 at_end = self._is_first and self._config.start == "end"
-                stream = f"kafka:{self._config.topic}:{identity}:{partition}"
+                stream = stream_name(self._config.topic, identity, partition)
                 names[stream] = partition
                 found.append(StreamFound(stream, high if at_end else low))
         except RetryableError as error:
@@ -241,27 +249,11 @@ class Kafka(Source):
                 self._came.setdefault(partition, deque()).append(message)
 
     def _batch(self, partition: int, waiting: deque[Any], max_bytes: int) -> Batch:
-        """Takes from `waiting`. Offsets that nobody has (compaction, transactions) are covered, too."""
-        from agent.kafka.columns import columns_of
-
-        taken, size_bytes = [waiting.popleft()], 0
-        size_bytes = len(taken[0])
-        while waiting and size_bytes + len(waiting[0]) <= max_bytes:
-            size_bytes += len(waiting[0])
-            taken.append(waiting.popleft())
-        self._message_bytes += (size_bytes / len(taken) - self._message_bytes) / 8
-        start, end = self._next[partition], taken[-1].offset() + 1
-        self._next[partition] = end
-        return Batch(
-            f"kafka:{self._config.topic}:{self._identity}:{partition}",
-            start,
-            end,
-            len(taken),
-            PayloadForm.COLUMNS,
-            columns_of(taken, self._config.event_bytes, self.context.count),
-            self.context.clock.wall_ns(),
-            {"host": self.context.host, "topic": self._config.topic, "partition": str(partition)},
-        )
+        """Takes from `waiting`."""
+        taken = take(waiting, max_bytes)
+        start, self._next[partition] = self._next[partition], taken[-1].offset() + 1
+        stream = stream_name(self._config.topic, self._identity, partition)
+        return self._messages.batch(stream, partition, start, taken)
 
     def _show(self) -> None:
         self._shown_s = time.monotonic()

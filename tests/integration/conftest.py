@@ -9,7 +9,21 @@ from typing import Any
 import pytest
 
 from qanat.testing.cluster import Cluster
+from qanat.testing.daemon import DaemonError
+from qanat.testing.kafka import Broker
+from tests.conftest import jars_missing
 from tests.integration.tail_driver import Driver, MakeDriver
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Kafka that nobody kills, with what every test has left in it: topics have the names of tests."""
+    try:
+        made = Broker(tmp_path_factory.mktemp("kafka") / "broker")
+    except DaemonError as missing:
+        jars_missing(str(missing))
+    with made:
+        yield made
 
 
 @pytest.fixture

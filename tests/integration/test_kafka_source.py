@@ -22,16 +22,6 @@ LINES = 6000
 SOON = {"agent.delivery.RETRY_S_MAX": 0.2}
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory) -> Iterator[Broker]:
-    try:
-        made = Broker(tmp_path_factory.mktemp("kafka") / "broker")
-    except DaemonError as missing:
-        jars_missing(str(missing))
-    with made:
-        yield made
-
-
 @pytest.fixture
 def topic(broker, request) -> str:
     return create(broker, request.node.name.replace("[", ".").replace("]", ""), 3)

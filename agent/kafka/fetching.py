@@ -1,0 +1,200 @@
+"""Messages of several partitions, fetched together, each waited for on a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+
+from agent.kafka.messages import take
+from qanat.errors import RetryableError
+from qanat.limits import MIB
+
+log = structlog.get_logger(__name__)
+
+# Messages at a time: of 200 bytes, two batches.
+MESSAGES_MAX = 10_000
+
+# The longest wait for so many messages, and until it is heard that one goes on elsewhere.
+SLICE_S = 0.05
+
+RETRY_S = 2.0  # after a refusal
+MEASURE_S = 1.0  # how often it is looked how much there is
+
+# What waits of one partition before no more of it is fetched: a few batches. Its collector may be away, others' not.
+HOLD_BYTES = 4 * MIB
+
+
+class Fetched(Protocol):
+    """`agent.kafka.consumer.Partitions`, as far as it is used here. *Thread*: one."""
+
+    def read_one_from(self, partition: int, offset: int) -> None: ...
+
+    def drop(self, partition: int) -> None: ...
+
+    def hold(self, partition: int, *, is_held: bool) -> None: ...
+
+    def high(self, partition: int) -> int: ...
+
+    def messages(self, count_max: int, timeout_s: float) -> list[Any]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """What has come of one partition since it was sought. `is_begun`: not of what was asked for before."""
+
+    next: int
+    is_begun: bool = False
+    is_held: bool = False
+    waiting: deque[Any] = field(default_factory=deque)
+    waiting_bytes: int = 0
+    high: int = 0  # the offset that comes after all that there are
+
+
+class Fetching:
+    """*Thread*: any; `partitions` is used by one of its own, between `start` and `close`."""
+
+    def __init__(self, topic: str, partitions: Fetched, count: Callable[[str, int], None]) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._count = count
+        self._lanes: dict[int, _Lane] = {}
+        self._woken: set[int] = set()
+        self._todo: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._failure: BaseException | None = None
+        self._measure_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="kafka")
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def seek(self, partition: int, offset: int, position: int) -> None:
+        """Read from `offset` on, as the next that comes after `position`."""
+        with self._changed:
+            lane = self._lanes[partition] = _Lane(position)
+            self._todo.append(partial(self._begin, partition, lane, offset))
+
+    def drop(self, partition: int) -> None:
+        """Nobody waits for it any more."""
+        with self._changed:
+            self._lanes.pop(partition, None)
+            self._woken.discard(partition)
+            self._todo.append(partial(self._end, partition))
+
+    def left(self, partition: int) -> int:
+        """How many offsets there are that `take` did not give yet, as far as known."""
+        with self._changed:
+            lane = self._lanes.get(partition)
+            return 0 if lane is None else max(0, lane.high - lane.next)
+
+    def wait(self, partition: int, timeout_s: float) -> None:
+        """*Blocking* until there is something to `take`, `wake`, or the time is over. Raises what ended the thread."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_due(partition), timeout_s)
+            self._woken.discard(partition)
+            if self._failure is not None:
+                raise self._failure
+
+    def wake(self, partition: int) -> None:
+        """End a `wait`, or the next."""
+        with self._changed:
+            self._woken.add(partition)
+            self._changed.notify_all()
+
+    def take(self, partition: int, max_bytes: int) -> tuple[int, list[Any]]:
+        """What comes next, and its first position; nothing if nothing has come."""
+        with self._changed:
+            lane = self._lanes.get(partition)
+            if lane is None or not lane.waiting:
+                return 0, []
+            taken = take(lane.waiting, max_bytes)
+            start, lane.next = lane.next, taken[-1].offset() + 1
+            lane.waiting_bytes -= sum(map(len, taken))
+            if lane.is_held and lane.waiting_bytes < HOLD_BYTES // 2:
+                lane.is_held = False
+                self._todo.append(partial(self._partitions.hold, partition, is_held=False))
+            return start, taken
+
+    def close(self) -> None:
+        """End the thread. Idempotent."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _is_due(self, partition: int) -> bool:
+        lane = self._lanes.get(partition)
+        has_some = lane is not None and bool(lane.waiting)
+        return has_some or partition in self._woken or self._failure is not None
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._perform()
+                self._came(self._fetch())
+                self._measure()
+        except Exception as error:  # noqa: BLE001  # at its root: whoever waits is told
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+        finally:
+            self._partitions.close()
+
+    def _perform(self) -> None:
+        """On the thread. Without the lock: the library may wait for its own threads."""
+        while True:
+            with self._changed:
+                if not self._todo:
+                    return
+                call = self._todo.popleft()
+            call()
+
+    def _begin(self, partition: int, lane: _Lane, offset: int) -> None:
+        if self._lanes.get(partition) is lane:  # else sought again, or dropped, and that comes next
+            self._partitions.read_one_from(partition, offset)
+            lane.is_begun = True
+
+    def _end(self, partition: int) -> None:
+        if partition not in self._lanes:
+            self._partitions.drop(partition)
+
+    def _fetch(self) -> list[Any]:
+        try:
+            return self._partitions.messages(MESSAGES_MAX, SLICE_S)
+        except RetryableError as error:
+            self._count("kafka_failures", 1)
+            log.warning("kafka_refuses", topic=self._topic, error=str(error))
+            self._closing.wait(RETRY_S)
+            return []
+
+    def _measure(self) -> None:
+        if (now_s := time.monotonic()) < self._measure_s:
+            return
+        self._measure_s = now_s + MEASURE_S
+        for partition, lane in list(self._lanes.items()):
+            lane.high = self._partitions.high(partition)
+
+    def _came(self, messages: list[Any]) -> None:
+        if not messages:
+            return
+        with self._changed:
+            for message in messages:
+                lane = self._lanes.get(message.partition())
+                if lane is not None and lane.is_begun and message.offset() >= lane.next:
+                    lane.waiting.append(message)
+                    lane.waiting_bytes += len(message)
+            for partition, lane in self._lanes.items():
+                if not lane.is_held and lane.waiting_bytes >= HOLD_BYTES:
+                    lane.is_held = True
+                    self._todo.append(partial(self._partitions.hold, partition, is_held=True))
+            self._changed.notify_all()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import random
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +25,9 @@ STREAM = "/qanat.v1.Admin/Stream"
 CONNECT_S_MAX = 3.0  # a master that does not accept a connection by then is as good as dead
 # A change of thousands of logical nodes is one request to the store, tried again for as long as the store may be away.
 CALL_S_MAX = 60.0
+
+# Nodes of a dead master are attached elsewhere within 5 s, after a while without any master within 10 s more.
+FOLLOW_S_MAX, FOLLOW_PAUSE_S = 30.0, 0.5
 
 
 class MasterClient:
@@ -87,6 +92,40 @@ class MasterClient:
             raise self._broken(method, error) from error
         finally:
             call.cancel()
+
+    def follow(
+        self, method: str, left: Callable[[], msgspec.Struct | None], lost: Callable[[str], None]
+    ) -> Generator[Any, None, None]:
+        """As `stream`, and when its master goes away once it has answered, what is `left` to ask for is asked of the others;
+        None: nothing. `lost` is told why. Raises what the last attempt did after `FOLLOW_S_MAX` without an answer."""
+        has_answered, lost_s = False, math.inf
+        failure: QanatError | None = None
+        while (request := left()) is not None:
+            try:
+                with contextlib.closing(self.stream(method, request)) as replies:
+                    for reply in replies:
+                        has_answered, lost_s, failure = True, math.inf, None
+                        yield reply
+                return
+            except (NotConnectedError, ConfigError) as error:
+                # Right after a master's death its nodes are attached nowhere, so that there may be no such thing to be shown.
+                if not has_answered or (isinstance(error, ConfigError) and failure is None):
+                    raise
+                failure, lost_s = error, min(lost_s, time.monotonic())
+                if time.monotonic() - lost_s > FOLLOW_S_MAX:
+                    raise
+                lost(str(error))
+                self._leave()
+                time.sleep(FOLLOW_PAUSE_S)
+        if failure is not None:
+            raise failure
+
+    def _leave(self) -> None:
+        """Ask the others before this master."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        self._masters.sort(key=lambda address: address == self.master)
 
     def _connected(self) -> grpc.Channel:
         if self._channel is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -26,13 +27,9 @@ def cluster(tmp_path):
     """Two masters, a collector and an agent that run, with metrics; `web` reads `in/*.log`, `sys` through a channel."""
     (tmp_path / "in").mkdir()
     with ManagedCluster(tmp_path, masters=2) as made:
-        made.ports = {name: free_port() for name in ("a1", "c1", "m0")}
+        made.ports = {"a1": free_port(), "c1": free_port(), "m0": int(made.http[0].rpartition(":")[2])}
         made.managed("collector", "c1", "--metrics", str(made.ports["c1"]))
         made.managed("agent", "a1", "--metrics", str(made.ports["a1"]), role="web")
-        master = made.masters[0]
-        master.arguments = [
-            f"127.0.0.1:{made.ports['m0']}" if each == "none" else each for each in master.arguments
-        ]
         made.start()
         made.apply(
             f'web @ role=web : tail("{tmp_path}/in/*.log") | autoE2EChain ;\n'
@@ -151,11 +148,87 @@ def test_tap_shows_events_of_both_tiers_and_ends_when_interrupted(cluster):
     cluster.stop()
 
 
-def tap(cluster, *arguments):
+def test_tap_goes_on_at_another_master_when_its_own_dies(cluster):
+    path = cluster.directory / "in" / "a.log"
+    append(path, numbered(0, 1))
+    cluster.wait_until(lambda: stored(cluster, 1), "all to be connected")
+    with (
+        tap(
+            cluster, "web", "--seconds", "600s", "--events", "3", masters=cluster.addresses, said="it"
+        ) as one,
+        killed(one),
+    ):
+        agent = cluster.daemons[-1]
+        agent.wait_for("tap_begun")
+        append(path, numbered(1, 2))
+        assert "seq=0000000001" in one.stdout.readline()
+        # Whichever it asked: the other one knows all there is to be known.
+        begun = agent.text().count("tap_begun")
+        asked = next(each for each in cluster.masters if _serves(each, one.pid))
+        asked.kill()
+        wait_until(lambda: agent.text().count("tap_begun") > begun, "the agent to be tapped again")
+        append(path, numbered(2, 4))
+        shown, said = one.communicate(timeout=60)
+        assert [re.findall(r"seq=(\d+)", line)[0] for line in shown.splitlines()] == [
+            "0000000002",
+            "0000000003",
+        ]
+        assert one.returncode == 0
+        assert "looking for another master" in said
+        assert "3 events" in said
+        asked.start()
+        cluster.stop()
+
+
+def test_tap_says_that_no_master_answers_any_more(cluster):
+    append(cluster.directory / "in" / "a.log", numbered(0, 1))
+    cluster.wait_until(lambda: stored(cluster, 1), "all to be connected")
+    with tap(cluster, "web", "--seconds", "15s", masters=cluster.addresses, said="it") as one, killed(one):
+        cluster.daemons[-1].wait_for("tap_begun")
+        for master in cluster.masters:
+            master.kill()
+        _, said = one.communicate(timeout=120)
+        assert one.returncode == 3
+        assert "no master answers" in said or "went away" in said
+        for master in cluster.masters:
+            master.start()
+        cluster.stop()
+
+
+@contextlib.contextmanager
+def killed(process):
+    """It does not outlive a test that fails."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
+def _serves(master, pid):
+    """Whether the process is connected to this master."""
+    port = int(master.arguments[master.arguments.index("--listen") + 1].rpartition(":")[2])
+    inodes = {_inode(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    tables = [Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:] for table in ("tcp", "tcp6")]
+    for line in (line for table in tables for line in table):  # gRPC maps addresses of IPv4
+        fields = line.split()
+        if fields[9] in inodes and int(fields[2].rpartition(":")[2], 16) == port and fields[3] == "01":
+            return True
+    return False
+
+
+def _inode(link):
+    try:
+        return link.readlink().name.removeprefix("socket:[").removesuffix("]")
+    except OSError:
+        return ""
+
+
+def tap(cluster, *arguments, masters=(), said=None):
     """`qanat tap`, running."""
+    asked = ",".join(masters or [cluster.addresses[1]])
     return subprocess.Popen(
-        [sys.executable, "-m", "qanat", "tap", "--master", cluster.addresses[1], *arguments],
+        [sys.executable, "-m", "qanat", "tap", "--master", asked, *arguments],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE if said else subprocess.DEVNULL,
         text=True,
     )

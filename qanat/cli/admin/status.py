@@ -160,7 +160,8 @@ def refresh(session: Session, names: tuple[str, ...]) -> None:
 def top(session: Session, names: tuple[str, ...], interval: float, count: int | None) -> None:
     """Show the rates of logical nodes, again and again, until Ctrl-C."""
     request = ops.Top(names=list(names), interval_s=max(0.5, interval))
-    with contextlib.closing(session.client.stream("top", request)) as replies:
+    following = session.client.follow("top", lambda: request, lambda why: click.echo(why, err=True))
+    with contextlib.closing(following) as replies:
         for number, reply in enumerate(replies, 1):
             if session.form == "json":
                 click.echo(msgspec.json.encode(reply))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import time
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -15,6 +16,9 @@ from qanat.cli import completion_names
 from qanat.cli.admin.command import Session, admin_options
 from qanat.cli.duration import DurationParam
 from qanat.control.operations import cluster as ops
+
+# As masters have it.
+SECONDS_MAX = 3600.0
 
 
 @click.command(name="tap")
@@ -68,19 +72,27 @@ def tap(
     Delivery does not notice: each node copies at most 100 events a second, from what it reads (agent) or receives
     (collector), and whatever does not fit is only counted. Of a body, 4 KiB are shown. Ctrl-C ends it everywhere.
 
+    When its master goes away it goes on at another one of those that --master names, without what passes meanwhile.
+
     With --output json, each event is one JSON object on a line; text separates time, physical and logical node, stream,
     position, attributes and body by tabs. Everything else is said on stderr.
     """
-    request = ops.Tap(
-        logical=name,
-        physical=physical,
-        contains=contains,
-        events_max=events,
-        seconds=min(max(0.1, seconds), 3600.0),
-    )
+    until_s = time.monotonic() + min(max(0.1, seconds), SECONDS_MAX)
     counts: Counter[str] = Counter()
+
+    def left() -> ops.Tap | None:
+        left_s, left_events = until_s - time.monotonic(), events - counts["shown"]
+        if left_s <= 0 or left_events <= 0:
+            return None
+        return ops.Tap(
+            logical=name, physical=physical, contains=contains, events_max=left_events, seconds=left_s
+        )
+
+    def lost(why: str) -> None:
+        click.echo(f"{why}; looking for another master", err=True)
+
     try:
-        with contextlib.closing(session.client.stream("tap", request)) as replies:
+        with contextlib.closing(session.client.follow("tap", left, lost)) as replies:
             for reply in replies:
                 for note in reply.notes:
                     click.echo(note, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 import click
@@ -33,8 +34,15 @@ def wait_for(
     """Gives an exit code; None when all is done. Progress goes to stderr, unless `quiet`; `shown`: the last reply to stdout, as
     JSON if that is asked for."""
     last: ops.Waiting | None = None
-    request = ops.Wait(kind=kind, names=names, timeout_s=timeout_s, revision=revision)
-    for reply in session.client.stream("wait", request):
+    until_s = time.monotonic() + timeout_s
+
+    def left() -> ops.Wait | None:
+        left_s = until_s - time.monotonic()
+        if last is not None and left_s <= 0:
+            return None
+        return ops.Wait(kind=kind, names=names, timeout_s=max(left_s, NOW_S), revision=revision)
+
+    for reply in session.client.follow("wait", left, lambda why: click.echo(why, err=True)):
         if not quiet and (last is None or last.settled != reply.settled or last.total != reply.total):
             click.echo(f"{kind}: {reply.settled} of {reply.total} nodes", err=True)
         last = reply

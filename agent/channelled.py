@@ -35,7 +35,7 @@ class Channelled:
         self.may_begin.set()
         self.deliveries: Sequence[Delivery] = ()
         # What is lost with the process is delivered before it ends, if there is time; the channel says what was left.
-        self._empties = feed.channel.keeps < Level.E2E
+        self._empties = feed.channel.kind.keeps < Level.E2E
         self._leaves = False
 
     async def run(self) -> None:

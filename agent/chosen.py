@@ -33,8 +33,6 @@ class Chosen(Channel):
             if self._loads is None
             else {cursor: self._loads.join(share) for cursor, share in shares.items()}
         )
-        self.name = channel.name  # type: ignore[misc]  # what this is called in the flow
-        self.keeps = channel.keeps  # type: ignore[misc]
 
     def member(self, cursor: str) -> Member | None:
         """Of those among whom the least loaded is chosen; None when that is not how it is done."""
@@ -53,6 +51,10 @@ class Chosen(Channel):
         if (end := self._channel.next_number()) > before:
             self._loads.given(int(chosen.attributes[NOTE]), end, chosen.payload_bytes)
         return was_taken
+
+    @property
+    def kind(self) -> type[Channel]:
+        return self._channel.kind
 
     def wait_for_room(self, timeout_s: float) -> None:
         self._channel.wait_for_room(timeout_s)

@@ -31,7 +31,7 @@ class Refusals:
             log.warning(
                 "channel_refuses",
                 node=self._context.logical_node,
-                channel=self._channel.name,
+                channel=self._channel.kind.name,
                 error=str(error),
                 consequence=self._consequence,
             )

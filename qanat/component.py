@@ -330,6 +330,11 @@ class Channel(Component):
         """The channel's stream, read for one destination; `acknowledge` moves its cursor. Its other methods are as a source's;
         it can be opened and closed again."""
 
+    @property
+    def kind(self) -> type[Channel]:
+        """What the flow names, of one that is wrapped as well: whose `name` it has, and what it `keeps`."""
+        return type(self)
+
     def fill(self) -> Fill | None:
         """How full it is; None when it can't tell. *Thread*: that of the source's side."""
         return None

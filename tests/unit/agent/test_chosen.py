@@ -97,3 +97,8 @@ def test_destination_in_trouble_is_passed_over(tmp_path: Path) -> None:
     for at in range(0, 6, 2):
         channel.put(lines(b"a", start=at))
     assert [batch.attributes[NOTE] for batch in shelf.batches] == ["0", "0", "0"]
+
+
+def test_channel_that_is_chosen_for_is_still_of_its_kind(tmp_path: Path) -> None:
+    channel, shelf = opened(tmp_path)
+    assert channel.kind is type(shelf) is shelf.kind

@@ -159,7 +159,7 @@ class SenderCore:
     def handle(self, event: Event) -> list[Command]:
         """Take one event in, give the commands that follow from it."""
         commands = [] if self.phase is Phase.HALTED else self._dispatch(event)
-        if any(isinstance(command, Seek) for command in commands):
+        if Seek in map(type, commands):
             self.generation += 1
         return commands
 

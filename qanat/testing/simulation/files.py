@@ -101,7 +101,10 @@ class FileSource:
 
     def has_data(self) -> bool:
         """Something can be read now."""
-        return any(self._readable(name, at) for name, at in self._at.items())
+        for name, at in self._at.items():  # noqa: SIM110 - a generator costs more than the look
+            if self._readable(name, at):
+                return True
+        return False
 
     def _readable(self, stream: str, at: int) -> bool:
         file = self._host.files[stream]

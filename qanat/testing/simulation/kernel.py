@@ -28,6 +28,7 @@ class Kernel:
     def __init__(self, seed: int, *, tell: Callable[[str], None] | None = None) -> None:
         self.seed = seed
         self.random = Random(seed)
+        self._draw = self.random.random
         self.now_s = 0.0
         self.events = 0
         self.is_calm = False  # no fault comes any more: what is left to do need not be done in small steps
@@ -59,11 +60,11 @@ class Kernel:
 
     def chance(self, probability: float) -> bool:
         """True this often."""
-        return probability > 0.0 and self.random.random() < probability
+        return probability > 0.0 and self._draw() < probability
 
     def between(self, low: float, high: float) -> float:
         """A number between these."""
-        return low + (high - low) * self.random.random()
+        return low + (high - low) * self._draw()
 
     def note(self, who: str, what: object) -> None:
         """Add to the story; turned into text only when somebody reads it."""

@@ -68,7 +68,10 @@ class Network:
 
     def arrival_s(self, sender: str, receiver: str) -> float:
         """When something that is sent now arrives."""
-        return max(self.kernel.now_s, self._cuts.get((sender, receiver), 0.0)) + self.delay_s()
+        now_s = self.kernel.now_s
+        if self._cuts:
+            now_s = max(now_s, self._cuts.get((sender, receiver), 0.0))
+        return now_s + self.delay_s()
 
     def give_up(self, host: str, collector: str) -> None:
         """The keepalive of agents fails where nothing gets through."""

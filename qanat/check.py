@@ -118,9 +118,12 @@ def _check_component(node: LogicalNode, call: Call, find: Find, faults: Faults) 
     except ConfigError as error:
         faults.add_error(error, call.place)
         return
-    for wrong in component.check(config):
+    found = list(component.check(config))
+    for wrong in found:
         place = argument_place(call, component.Config, wrong.argument)
         faults.add(place, f"{call.name}, {wrong.argument}: {wrong.why}", wrong.conceals)
+    if found:
+        return  # a component may rely on what it has checked
     try:
         component(config, context)
     except ConfigError as error:
@@ -128,10 +131,17 @@ def _check_component(node: LogicalNode, call: Call, find: Find, faults: Faults) 
 
 
 def _check_switch(switch: Switch, faults: Faults) -> None:
+    text = switch.on.value
     try:
-        escapes.parse(switch.on.value, "switch", with_body=True)
+        pieces = escapes.parse(text, "switch", with_body=True)
     except ConfigError as error:
         faults.add_error(error, switch.on.place)
+        return
+    if all(isinstance(piece, escapes.Literal) for piece in pieces):
+        name = text or "name"
+        faults.add(
+            switch.on.place, f'switch: "{text}" is the same for every event; an attribute is "%{{{name}}}"'
+        )
 
 
 def _check_sinks_together(node: LogicalNode, tier: Tier, faults: Faults) -> None:

@@ -55,6 +55,8 @@ class Filter(Decorator):
         if config.regex is not None:
             patterns.checked(config.regex, "regex")
         equals = [config.equals] if isinstance(config.equals, str) else config.equals
+        if equals == []:
+            raise ConfigError(f"{self.name}: equals=[] is fulfilled by no event; give it a value")
         self._equals = None if equals is None else [each.encode() for each in equals]
         self._bounds = {name: value for name in _COMPARISONS if (value := getattr(config, name)) is not None}
         if config.regex is None and equals is None and not self._bounds:

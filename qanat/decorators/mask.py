@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from qanat.batch import Batch
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import rows
+from qanat.decorators.common import rows, shared
 from qanat.errors import ConfigError
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -62,6 +62,11 @@ class Mask(Decorator):
         if not self._attributes and not self._kinds:
             raise ConfigError(
                 'mask masks nothing; name attributes, mask("password"), or mask(bodies=["card", "email", "ip"])'
+            )
+        if reserved := sorted(set(self._attributes) & set(shared.RESERVED)):
+            raise ConfigError(
+                f'mask can\'t leave out "{reserved[0]}", a part of the event itself; mask(bodies=["card"]) and searchReplace '
+                "change bodies"
             )
         self.takes_lines = not self._kinds
 

@@ -81,3 +81,27 @@ def test_collector_cannot_listen_on_port_0() -> None:
 def test_escape_that_does_not_exist_is_the_only_fault_of_a_pattern() -> None:
     ((_, message),) = faults("memoryChannel", r'regex("level=(\w+)", 1, "level") ' + SINK)
     assert r'write "\\w"' in message
+
+
+@pytest.mark.parametrize(
+    ("decorator", "why"),
+    [
+        ('mask("body")', "a part of the event itself"),
+        ("filter(equals=[])", "fulfilled by no event"),
+    ],
+)
+def test_decorator_that_does_nothing_or_everything_is_a_fault(decorator: str, why: str) -> None:
+    ((_, message),) = faults("memoryChannel", f"{decorator} {SINK}")
+    assert why in message
+
+
+def test_switch_on_a_name_without_its_escape_is_a_fault() -> None:
+    with pytest.raises(FlowError, match=r'"level" is the same for every event; an attribute is "%{level}"'):
+        check('c : autoCollectorSource | switch("level") { "a" => file("/a"), else => file("/b") } ;')
+
+
+def test_what_a_component_has_found_wrong_itself_is_said_once() -> None:
+    with pytest.raises(FlowError) as caught:
+        check(f'k : kafka("k1:9092", "t", member="3/2") | {SINK} ;')
+    (message,) = [fault.message for fault in caught.value.found]
+    assert "'3/2' is no share" in message

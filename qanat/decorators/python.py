@@ -59,7 +59,10 @@ class Python(Decorator):
 
     def apply(self, batch: Batch) -> Batch:
         assert self._function is not None, "opened first"
-        result = self._function(rows.record(batch))
+        try:
+            result = self._function(rows.record(batch))
+        except SystemExit as error:  # a program is not a function's to end
+            raise RuntimeError(f"{self._path} called sys.exit({error.code!r})") from error
         if not isinstance(result, pa.RecordBatch):
             raise TypeError(f"{self._path} gave {type(result).__name__}, not a pyarrow.RecordBatch")
         _check(self._path, rows.record(batch), result)
@@ -75,6 +78,10 @@ def _loaded(path: str) -> Function:
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"python({path!r}): {error}; install the module on the host that runs this node, in the environment of qanat"
+        ) from error
+    except (Exception, SystemExit) as error:  # whatever a module of somebody's does
+        raise ConfigError(
+            f"python({path!r}): importing the module fails: {type(error).__name__}: {error}; mend it"
         ) from error
     if not callable(found):
         raise ConfigError(f"python({path!r}): that is no function but a {type(found).__name__}")

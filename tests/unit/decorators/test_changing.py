@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -209,13 +211,27 @@ def test_python_calls_a_function_of_ones_own() -> None:
         chain('python("nowhere.at:all")')
 
 
-def test_batch_goes_on_as_it_came_when_a_decorator_fails() -> None:
+def ends(events: pa.RecordBatch) -> pa.RecordBatch:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize(("function", "why"), [("moves", "in another order"), ("ends", "sys.exit(3)")])
+def test_batch_goes_on_as_it_came_when_a_decorator_fails(function: str, why: str) -> None:
     counts = Counts()
     batch = lines(b"a", b"b")
-    result = chain(f'python("{__name__}:moves")', context(count=counts)).apply(batch)
+    result = chain(f'python("{__name__}:{function}")', context(count=counts)).apply(batch)
     assert result.payload == batch.payload
-    assert "in another order" in result.attributes["decorator_error"]
+    assert why in result.attributes["decorator_error"]
     assert counts == {"decorator_failures": 1}
+
+
+def test_module_that_cannot_be_imported_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "with_a_fault.py").write_text("def enrich(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="importing the module fails: SyntaxError"):
+        chain('python("with_a_fault:enrich")')
 
 
 def test_flakey_decorators_ask_for_another_attempt() -> None:

@@ -330,12 +330,14 @@ class Spool:
             self.files.settle(file)
             return
         self._context.count(LOST, 1)
+        at = file.cursor
+        stored = "nothing of it is" if at is None else f"what was read of it, up to position {at}, is"
         _log.error(
             "file_changed" if fault else "file_lost",
             stream=file.id,
             path=names.display(file.path),
             why=why,
-            consequence=f"what was read of it, up to position {file.cursor}, is stored; a file must not change once it is here",
+            consequence=f"{stored} stored; a file must not change once it is here, nor be read by two sources",
         )
         if fault:
             file.fault = why

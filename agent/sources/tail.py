@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from agent.joining.config import TIMEOUT_S, Format, Multiline, joiner_for
+from agent.joining.delimiter import LINE_END, DelimMode, multiline_of
 from agent.tailing import state as state_file
 from agent.tailing.copies import Copies
 from agent.tailing.dead_letters import DeadLetters
@@ -72,6 +73,10 @@ class TailOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     dead_letter_quota: Bytes = limits.GIB
     multiline: Multiline | None = None  # which lines are one event: multiline(start="^\\d{4}-", timeout=5s)
     format: Format = "lines"  # cri, docker: as containers' runtimes write them; parts of a line are joined
+    delim: str = LINE_END  # of Flume OG: a regular expression between events, a line end and what the next line begins with
+    delim_mode: DelimMode = msgspec.field(
+        default="exclude", name="delimMode"
+    )  # whether that begins the next event (next), or is dropped
 
 
 class TailConfig(TailOptions, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +99,8 @@ def faults_of(what: str, config: TailOptions) -> list[str]:
         faults.append(f"{what}(open_files={config.open_files}) must be at least 1.")
     if min(config.poll_interval, config.rescan) <= 0:
         faults.append(f"{what}(poll_interval=..., rescan=...) must be more than 0.")
+    if config.multiline is not None and (config.delim, config.delim_mode) != (LINE_END, "exclude"):
+        faults.append(f"{what}(multiline=..., delim=...) say the same in two ways; leave one of them out.")
     return faults
 
 
@@ -175,12 +182,13 @@ class Tail(Source):
 
     def _make_reader(self, config: TailOptions, dead: DeadLetters) -> Reader:
         policy, event_bytes = Oversize(config.oversize), config.event_bytes
-        joiner = joiner_for(config.multiline, config.format, self.context.count)
+        multiline = multiline_of(self.name, config.delim, config.delim_mode) or config.multiline
+        joiner = joiner_for(multiline, config.format, self.context.count)
         if joiner is None:
             return Reader(self._handles, self.context, policy, event_bytes, dead)
         from agent.joining.reader import JoiningReader
 
-        timeout_s = TIMEOUT_S if config.multiline is None else config.multiline.timeout
+        timeout_s = TIMEOUT_S if multiline is None else multiline.timeout
         return JoiningReader(
             self._handles, self.context, policy, event_bytes, dead,
             self._registry, joiner, timeout_s, self._saver.try_save,

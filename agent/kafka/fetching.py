@@ -27,8 +27,16 @@ SLICE_S = 0.05
 RETRY_S = 2.0  # after a refusal
 MEASURE_S = 1.0  # how often it is looked how much there is
 
-# What waits of one partition before no more of it is fetched: a few batches. Its collector may be away, others' not.
-HOLD_BYTES = 4 * MIB
+# What waits of all partitions before no more is fetched: some batches. Each has its part, and no less than a small batch.
+WAITING_BYTES = 16 * MIB
+LANE_BYTES_MIN = MIB // 4
+
+# What Python needs for a message, beside its value.
+MESSAGE_BYTES = 500
+
+# How long all wait for a partition that is behind before no more of it alone is fetched: its collector may be away. What was
+# fetched ahead of a partition that is held is fetched a second time, so those that only are slower than Kafka are waited for.
+PATIENCE_S = 0.5
 
 
 class Fetched(Protocol):
@@ -84,6 +92,7 @@ class Fetching:
         with self._changed:
             lane = self._lanes[partition] = _Lane(position)
             self._todo.append(partial(self._begin, partition, lane, offset))
+            self._changed.notify_all()
 
     def drop(self, partition: int) -> None:
         """Nobody waits for it any more."""
@@ -91,6 +100,7 @@ class Fetching:
             self._lanes.pop(partition, None)
             self._woken.discard(partition)
             self._todo.append(partial(self._end, partition))
+            self._changed.notify_all()
 
     def left(self, partition: int) -> int:
         """How many offsets there are that `take` did not give yet, as far as known."""
@@ -120,10 +130,13 @@ class Fetching:
                 return 0, []
             taken = take(lane.waiting, max_bytes)
             start, lane.next = lane.next, taken[-1].offset() + 1
-            lane.waiting_bytes -= sum(map(len, taken))
-            if lane.is_held and lane.waiting_bytes < HOLD_BYTES // 2:
+            was_full = lane.waiting_bytes >= self._lane_bytes()
+            lane.waiting_bytes -= _size(taken)
+            if lane.is_held and lane.waiting_bytes < self._lane_bytes() // 2:
                 lane.is_held = False
                 self._todo.append(partial(self._partitions.hold, partition, is_held=False))
+            if was_full:
+                self._changed.notify_all()
             return start, taken
 
     def close(self) -> None:
@@ -141,7 +154,8 @@ class Fetching:
         try:
             while not self._closing.is_set():
                 self._perform()
-                self._came(self._fetch())
+                if self._has_room():
+                    self._came(self._fetch())
                 self._measure()
         except Exception as error:  # noqa: BLE001  # at its root: whoever waits is told
             with self._changed:
@@ -168,6 +182,27 @@ class Fetching:
         if partition not in self._lanes:
             self._partitions.drop(partition)
 
+    def _has_room(self) -> bool:
+        """On the thread. *Blocking* while a reader is behind; one that stays behind is held."""
+        with self._changed:
+            if self._changed.wait_for(lambda: bool(self._todo) or not self._full(), PATIENCE_S):
+                return not self._todo
+            for partition, lane in self._full():
+                lane.is_held = True
+                self._todo.append(partial(self._partitions.hold, partition, is_held=True))
+            return False
+
+    def _full(self) -> list[tuple[int, _Lane]]:
+        limit = self._lane_bytes()
+        return [
+            (number, lane)
+            for number, lane in self._lanes.items()
+            if not lane.is_held and lane.waiting_bytes >= limit
+        ]
+
+    def _lane_bytes(self) -> int:
+        return max(LANE_BYTES_MIN, WAITING_BYTES // max(1, len(self._lanes)))
+
     def _fetch(self) -> list[Any]:
         try:
             return self._partitions.messages(MESSAGES_MAX, SLICE_S)
@@ -192,9 +227,9 @@ class Fetching:
                 lane = self._lanes.get(message.partition())
                 if lane is not None and lane.is_begun and message.offset() >= lane.next:
                     lane.waiting.append(message)
-                    lane.waiting_bytes += len(message)
-            for partition, lane in self._lanes.items():
-                if not lane.is_held and lane.waiting_bytes >= HOLD_BYTES:
-                    lane.is_held = True
-                    self._todo.append(partial(self._partitions.hold, partition, is_held=True))
+                    lane.waiting_bytes += len(message) + MESSAGE_BYTES
             self._changed.notify_all()
+
+
+def _size(messages: list[Any]) -> int:
+    return sum(map(len, messages)) + MESSAGE_BYTES * len(messages)

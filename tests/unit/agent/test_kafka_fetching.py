@@ -73,7 +73,8 @@ def log() -> Log:
 
 @pytest.fixture
 def made(log: Log, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fetching]:
-    monkeypatch.setattr(fetching, "HOLD_BYTES", 5000)
+    for name, value in {"WAITING_BYTES": 30_000, "LANE_BYTES_MIN": 1000, "PATIENCE_S": 0.01}.items():
+        monkeypatch.setattr(fetching, name, value)
     made = Fetching("t", log, lambda name, n: None)
     made.start()
     yield made

@@ -70,6 +70,11 @@ class Channelled:
         self._feed.stop()
         self.may_begin.set()
 
+    @property
+    def is_over(self) -> bool:
+        """The channel has everything that there will ever be; what waits in it is another matter."""
+        return isinstance(self._feed, Feed) and self._feed.is_over
+
     def _ask(self, call: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.wrap_future(self._thread.submit(call))
 

@@ -100,6 +100,9 @@ class DecoratedSource(Source):
     def lag_bytes(self) -> int:
         return self._source.lag_bytes()
 
+    def is_over(self) -> bool:
+        return self._raw is None and not self._ready and self._source.is_over()
+
     def is_held_back(self) -> bool:
         return self._is_held_back or self._source.is_held_back()
 

@@ -73,6 +73,7 @@ class Delivery:
         self.core = core
         self.destination = ""
         self.opened = asyncio.Event()  # the source can be read
+        self.is_over = False  # everything that the source will ever have was read
         self.may_begin = (
             asyncio.Event()
         )  # to deliver; as soon as it is open, unless somebody clears it before
@@ -261,6 +262,7 @@ class Delivery:
             self._lag_at_s = now_s + LAG_S
             lag_bytes = self._source.lag_bytes()
             self._metrics.lag_bytes(lag_bytes)
+            self.is_over = self._source.is_over()
             consumed_bytes = self.core.acked_bytes + self.core.inflight_bytes
             self._metrics.lag_s(self._lag.measured(consumed_bytes, lag_bytes, now_s))
             if self._pace is not None:

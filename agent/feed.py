@@ -45,6 +45,7 @@ class Feed:
     ) -> None:
         self.channel = channel
         self.cursors = cursors
+        self.is_over = False  # the channel has everything that the source will ever have
         self._source = source
         self._context = context
         self._metrics = metrics
@@ -161,6 +162,7 @@ class Feed:
             self._lag_at_s = now_s + LAG_S
             lag_bytes = self._source.lag_bytes()
             self._metrics.lag_bytes(lag_bytes)
+            self.is_over = self._held is None and self._source.is_over()
             held_bytes = 0 if self._held is None else self._held.payload_bytes
             self._metrics.lag_s(self._lag.measured(self._taken_bytes + held_bytes, lag_bytes, now_s))
             if self._pace is not None:

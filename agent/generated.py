@@ -53,7 +53,8 @@ class Generated(Source):
     def poll(self, timeout_s: float) -> list[StreamEvent]:
         """See Source.poll."""
         if not self._news and not self._due():
-            self._woken.wait(timeout_s if self._is_over() else min(timeout_s, self._pause_s()))
+            idle = self._next is None or self.is_over()
+            self._woken.wait(timeout_s if idle else min(timeout_s, self._pause_s()))
         self._woken.clear()
         news, self._news = self._news, []
         return news
@@ -94,11 +95,12 @@ class Generated(Source):
         """What is due."""
         return self._due() * self.size_bytes() if self._rate or self._end < limits.POSITION_MAX else 0
 
+    def is_over(self) -> bool:
+        """Of those that were asked for, the last one was made."""
+        return self._next is not None and self._next >= self._end
+
     def close(self) -> None:
         """Nothing to release."""
-
-    def _is_over(self) -> bool:
-        return self._next is None or self._next >= self._end
 
     def _due(self) -> int:
         """How many may be made now."""

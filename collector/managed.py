@@ -166,6 +166,11 @@ class RunningNode:
         """It waits for storage, of which masters know nothing."""
 
     @property
+    def is_over(self) -> bool:
+        """Agents may always come."""
+        return False
+
+    @property
     def trouble(self) -> str:
         """What its sink or the store waits for."""
         return self._pipeline.waits_for

@@ -173,6 +173,10 @@ class Source(Component):
         """Whether the last `read` gave nothing although there may be something: a rate is limited. *Thread*: any."""
         return False
 
+    def is_over(self) -> bool:
+        """Whether everything was read, and nothing will ever come any more: of a source that has an end."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:

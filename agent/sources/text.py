@@ -51,9 +51,10 @@ class Text(SpoolSource):
         if not config.path:
             raise ConfigError('text() needs a file: text("/data/import.log").')
         deserializers = Deserializers("text", "line", config, context)
+        self._listing = Paths([config.path])
         self._spool = Spool(
             context,
-            Paths([config.path]),
+            self._listing,
             Leaving(),
             Reading(deserializers.make, decompress=config.decompress, may_grow=True),
             lambda path: attributes_of(context, path),
@@ -62,3 +63,7 @@ class Text(SpoolSource):
             poll_interval_s=0.5,
             remembers=True,
         )
+
+    def is_over(self) -> bool:
+        """The file is in storage to its end."""
+        return all(map(self._spool.files.is_read, self._listing.paths))

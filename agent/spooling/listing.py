@@ -39,12 +39,12 @@ class Paths:
     """Files that are named, instead of a directory: whatever they are called."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = [os.path.abspath(path) for path in paths]
-        self.directories = list(dict.fromkeys(map(os.path.dirname, self._paths)))
+        self.paths = [os.path.abspath(path) for path in paths]
+        self.directories = list(dict.fromkeys(map(os.path.dirname, self.paths)))
 
     def scan(self) -> Iterator[Candidate]:
         """What is there now. Raises OSError."""
-        for path in self._paths:
+        for path in self.paths:
             version = version_at(path)
             if version is not None:
                 yield Candidate(path, version)

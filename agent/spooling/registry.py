@@ -61,6 +61,10 @@ class Registry:
         """Whether there is a file of this path, or was one that is remembered."""
         return path in self._by_path or path in self._read
 
+    def is_read(self, path: str) -> bool:
+        """Whether a file of this path was read, is in storage, and is remembered so."""
+        return path in self._read
+
     @property
     def has_done(self) -> bool:
         """Whether there are files to complete."""

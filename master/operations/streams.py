@@ -103,8 +103,13 @@ def _late(row: calls.PhysicalRow, request: calls.Wait) -> list[calls.LogicalRow]
     if request.kind == "applied":
         late = {"waiting"} if row.applied else {"applying", "failed", "unknown", "waiting"}
         return [each for each in looked_at if each.progress in late]
-    wanted = "ACTIVE" if request.kind == "active" else "IDLE"
-    return [each for each in looked_at if each.state != wanted]
+    is_active = request.kind == "active"
+    return [each for each in looked_at if not (_is_done(each) or (is_active and each.state == "ACTIVE"))]
+
+
+def _is_done(row: calls.LogicalRow) -> bool:
+    """Its sources are at their end; one that waits for a collector is IDLE as well."""
+    return row.state == "IDLE" and row.progress == "applied" and bool(row.running)
 
 
 def _is_whole(row: calls.PhysicalRow, request: calls.Wait) -> bool:

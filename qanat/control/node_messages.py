@@ -94,11 +94,13 @@ class TimeOver:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`acked`: other than before when more is acknowledged. `behind`: what is left to do; "" when nothing is."""
+    """`acked`: other than before when more is acknowledged. `behind`: what is left to do; "" when nothing is. `over`: nothing
+    more will come."""
 
     logical: str
     acked: int
     behind: str
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

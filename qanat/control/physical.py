@@ -302,13 +302,15 @@ class PhysicalNode:
     def _measure(self, name: str) -> wire.Counters:
         counters = self._program.counters(name)
         run = self._runs.get(name)
-        trouble = "" if run is None or run.running is None else run.running.trouble
+        running = None if run is None else run.running
+        trouble = "" if running is None else running.trouble
         behind = f"{counters.lag_bytes} bytes are not read or not stored yet" if counters.lag_bytes else ""
         if counters.unacked_age_s:
             behind = f"what came {counters.unacked_age_s:.0f} s ago is not acknowledged yet"
         # By position: a batch of which nothing is left after filtering moves it as well.
         progress = hash(tuple(sorted(counters.positions.items())))
-        self.handle(m.Measured(name, progress, trouble or behind))
+        over = running is not None and running.is_over
+        self.handle(m.Measured(name, progress, trouble or behind, over))
         rate = self._rates.setdefault(name, _Rate(time.monotonic(), counters.events, counters.bytes))
         interval_s = time.monotonic() - rate.at_s
         if interval_s >= RATE_S_MIN:

@@ -33,6 +33,10 @@ class Running(Protocol):
         """Masters have said something new, perhaps that a collector is back: nothing needs to wait for that any longer."""
 
     @property
+    def is_over(self) -> bool:
+        """Its sources have an end, and were read to it. What was read may still be on its way."""
+
+    @property
     def trouble(self) -> str:
         """Why it does not open, or does not get on, as far as it knows; "" when all is well."""
 

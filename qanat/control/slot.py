@@ -208,14 +208,15 @@ class Slot:
             self._timer = 0
             self.settle(now_ns)
 
-    def measured(self, acked: int, behind: str, now_ns: int) -> None:
-        """Whether it gets on."""
+    def measured(self, acked: int, behind: str, now_ns: int, *, over: bool = False) -> None:
+        """Whether it gets on, or has done all that there will ever be."""
         if acked != self._acked or not behind:
             self._acked, self._moved_ns = acked, now_ns
         if self.step is not Step.RUNNING:
             return
         self._stuck = behind if now_ns - self._moved_ns >= NO_PROGRESS_NS else ""
-        self._become(State.NO_PROGRESS if self._stuck else State.ACTIVE, now_ns)
+        going_on = State.IDLE if over and not behind else State.ACTIVE
+        self._become(State.NO_PROGRESS if self._stuck else going_on, now_ns)
 
     def settle(self, now_ns: int) -> None:
         """The next step towards what is wanted, if there is one to be taken now."""

@@ -62,6 +62,22 @@ def test_lines_arrive_after_one_apply_through_any_master(cluster):
     assert_drains_clean(cluster, 5_000)
 
 
+@pytest.mark.parametrize("channel", ["", "| fileChannel"])
+def test_what_has_an_end_is_waited_for_until_it_is_stored(cluster, channel):
+    file = cluster.directory / "import.log"
+    written = append(file, numbered(0, 5_000))
+    cluster.managed("collector", "c1")
+    cluster.managed("agent", "a1", role="web")
+    cluster.start()
+    waits = f'waits @ role=web : text("{cluster.directory}/never.log") | autoE2EChain ;\n'
+    cluster.apply(f'once @ role=web : text("{file}") {channel} | autoE2EChain ;\n' + waits + collect(cluster))
+    cluster.qanat("wait", "done", "once", "--timeout", "60s")
+    assert cluster.status()[("a1", "once")]["events"] == 5_000
+    assert cluster.status()[("a1", "waits")]["state"] == "ACTIVE"
+    cluster.qanat("wait", "active", "once", "waits", "coll")  # what has done its work was active
+    cluster.wait_until_stored(written)
+
+
 def test_nothing_is_lost_doubled_or_reordered_while_both_tiers_are_reconfigured_ten_times(cluster):
     cluster.managed("collector", "c1")
     cluster.managed("collector", "c2")

@@ -52,6 +52,17 @@ def read(source: Generated, max_bytes: int = 1000) -> bytes:
     return b"".join(parts)
 
 
+def test_source_that_was_asked_for_so_many_is_over_after_the_last(tmp_path: Path) -> None:
+    counted, endless = (
+        started(Seq(SeqConfig(3), context(tmp_path))),
+        started(Seq(SeqConfig(), context(tmp_path))),
+    )
+    assert not counted.is_over()
+    assert read(counted) == b"0\n1\n2\n"
+    endless.read(1000)
+    assert (counted.is_over(), endless.is_over()) == (True, False)
+
+
 def test_seq_counts_and_goes_on_where_storage_ends(tmp_path: Path) -> None:
     assert read(started(made("seq(1000)", context(tmp_path)))) == b"".join(b"%d\n" % n for n in range(1000))
     assert read(started(Seq(SeqConfig(1000), context(tmp_path)), 997)) == b"997\n998\n999\n"

@@ -362,6 +362,17 @@ def test_idle_node_has_no_progress_to_make(host):
     assert host.state("a").state is State.ACTIVE
 
 
+def test_node_whose_source_is_at_its_end_is_idle_once_everything_is_acknowledged(host):
+    host.tell(told(a="a1"))
+    host.settle()
+    host.handle(m.Measured("a", 7, "5 bytes are not stored", over=True))
+    assert host.state("a").state is State.ACTIVE
+    host.handle(m.Measured("a", 8, "", over=True))
+    assert host.state("a").state is State.IDLE
+    host.handle(m.Measured("a", 8, ""))  # there is more after all
+    assert host.state("a").state is State.ACTIVE
+
+
 def test_stopping_drains_everything_and_starts_nothing(host):
     host.broken.add("b1")
     host.tell(told(a="a1", b="b1"))

@@ -65,6 +65,7 @@ class ScriptedProgram:
 
 class ScriptedRunning:
     trouble = ""
+    is_over = False
 
     def __init__(self, program, node):
         self.program, self.node = program, node

@@ -125,6 +125,9 @@ class FanIn(Source):
     def lag_bytes(self) -> int:
         return sum(source.lag_bytes() for source in self._sources)
 
+    def is_over(self) -> bool:
+        return all(source.is_over() for source in self._sources)
+
     def is_held_back(self) -> bool:
         return any(source.is_held_back() for source in self._sources)
 

@@ -23,8 +23,9 @@ from agent.avro.server import AvroServer, Compression, Settings
 from agent.live import tls
 from agent.live.arguments import Encrypted, Port
 from agent.live.framing import SizePolicy
+from agent.live.source import ServedSource
 from qanat import limits
-from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
+from qanat.component import Context, Events, Parcel, Wrong
 from qanat.config import Bytes, Seconds
 
 # Clients of NG give up after 20 s by default; they should hear before.
@@ -44,7 +45,7 @@ class AvroConfig(_Options, frozen=True, forbid_unknown_fields=True):
     port: Port  # 0: any that is free
 
 
-class Avro(LiveSource):
+class Avro(ServedSource):
     """Any number of clients; a request holds one event (`append`) or many (`appendBatch`)."""
 
     name: ClassVar[str] = "avro"
@@ -61,13 +62,6 @@ class Avro(LiveSource):
         super().__init__(config, context)
         self._config = config
         self._policy = SizePolicy(config.event_bytes, config.oversize, context.count)
-        self._server: AvroServer | None = None
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        assert self._server is not None, "port before open()"
-        return self._server.port
 
     def open(self) -> None:
         """Raises ConfigError."""
@@ -81,18 +75,6 @@ class Avro(LiveSource):
         )
         server.open(config.host, config.port)
         self._server = server
-
-    def start(self, inlet: Inlet) -> None:
-        assert self._server is not None, "start() before open()"
-        self._server.start(inlet)
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
 
     def form(self, parcels: Sequence[Parcel]) -> list[Events]:
         """See LiveSource.form."""

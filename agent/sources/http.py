@@ -33,13 +33,14 @@ import msgspec
 
 from agent.live import tls
 from agent.live.arguments import Encrypted, Port, refuse
+from agent.live.source import ServedSource
 from qanat import limits
-from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
+from qanat.component import Context, Events, Parcel, Wrong
 from qanat.config import Bytes, Seconds
 
 if TYPE_CHECKING:
     from agent.posted.bodies import Refusal
-    from agent.posted.server import Answer, Post, PostServer, Taken
+    from agent.posted.server import Answer, Post, Taken
 
 # The shortest that a request may take is what a channel's group commit takes.
 ANSWER_S_MAX = 10.0
@@ -62,7 +63,7 @@ class HttpConfig(_Options, frozen=True, forbid_unknown_fields=True):
     port: Port  # 0: any that is free
 
 
-class Http(LiveSource):
+class Http(ServedSource):
     """Parcels hold `Events`."""
 
     name: ClassVar[str] = "http"
@@ -71,19 +72,12 @@ class Http(LiveSource):
     def __init__(self, config: HttpConfig, context: Context) -> None:
         super().__init__(config, context)
         self._config = config
-        self._server: PostServer | None = None
 
     @classmethod
     def check(cls, config: HttpConfig) -> Iterable[Wrong]:
         """See Component.check."""
         yield from wrong_sizes(config.request_bytes, config.event_bytes)
         yield from config.wrong()
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        assert self._server is not None, "port before open()"
-        return self._server.port
 
     def open(self) -> None:
         """Raises ConfigError."""
@@ -102,18 +96,6 @@ class Http(LiveSource):
         )
         server.open(config.host, config.port)
         self._server = server
-
-    def start(self, inlet: Inlet) -> None:
-        assert self._server is not None, "start() before open()"
-        self._server.start(inlet)
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
 
     def form(self, parcels: Sequence[Parcel]) -> Sequence[Events]:
         """Requests with the same attributes together."""

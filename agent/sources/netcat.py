@@ -15,9 +15,10 @@ import msgspec
 
 from agent.live.arguments import Listening, Port
 from agent.live.framing import LineFramer, SizePolicy
+from agent.live.source import ServedSource
 from agent.live.tcp import TcpServer
 from qanat import limits
-from qanat.component import Context, Inlet, LiveSource
+from qanat.component import Context
 from qanat.config import Bytes
 from qanat.errors import ConfigError
 
@@ -36,7 +37,7 @@ class NetcatConfig(_Options, frozen=True, forbid_unknown_fields=True):
     port: Port  # 0: any that is free
 
 
-class Netcat(LiveSource):
+class Netcat(ServedSource):
     """Any number of connections; a line is an event."""
 
     name: ClassVar[str] = "netcat"
@@ -45,37 +46,25 @@ class Netcat(LiveSource):
     def __init__(self, config: NetcatConfig, context: Context) -> None:
         super().__init__(config, context)
         self._config = config
-        policy = SizePolicy(config.event_bytes, config.oversize, context.count)
-        self._server = TcpServer(
+
+    def open(self) -> None:
+        """Raises ConfigError."""
+        config = self._config
+        if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
+            raise ConfigError(
+                f"netcat(event_bytes={config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}."
+            )
+        policy = SizePolicy(config.event_bytes, config.oversize, self.context.count)
+        server = TcpServer(
             self.name,
             lambda: LineFramer(policy),
             lambda content, peer: content,
             connections_max=config.connections,
-            count=context.count,
+            count=self.context.count,
             answer=_answer if config.ack else None,
         )
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._server.port
-
-    def open(self) -> None:
-        """Raises ConfigError."""
-        if not 1 <= self._config.event_bytes <= limits.EVENT_BYTES_MAX:
-            raise ConfigError(
-                f"netcat(event_bytes={self._config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}."
-            )
-        self._server.open(self._config.host, self._config.port)
-
-    def start(self, inlet: Inlet) -> None:
-        self._server.start(inlet)
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def close(self) -> None:
-        self._server.close()
+        server.open(config.host, config.port)
+        self._server = server
 
 
 def _answer(content: bytes | list[bytes]) -> bytes:

@@ -15,8 +15,9 @@ import msgspec
 
 from agent.live.arguments import Port
 from agent.live.datagrams import Received
+from agent.live.source import ServedSource
 from agent.live.udp import BUFFER_BYTES, UdpServer
-from qanat.component import Context, Events, Inlet, LiveSource, Parcel
+from qanat.component import Context, Events, Parcel
 from qanat.config import Bytes
 
 
@@ -31,7 +32,7 @@ class NetcatUdpConfig(_Options, frozen=True, forbid_unknown_fields=True):
     port: Port  # 0: any that is free
 
 
-class NetcatUdp(LiveSource):
+class NetcatUdp(ServedSource):
     """A datagram is an event, whatever is in it; a line end at its end is not part of it, and nothing else is no event."""
 
     name: ClassVar[str] = "netcatUdp"
@@ -40,25 +41,12 @@ class NetcatUdp(LiveSource):
     def __init__(self, config: NetcatUdpConfig, context: Context) -> None:
         super().__init__(config, context)
         self._config = config
-        self._server = UdpServer(self.name, _bodies, context.count)
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._server.port
 
     def open(self) -> None:
         """Raises ConfigError."""
-        self._server.open(self._config.host, self._config.port, self._config.buffer)
-
-    def start(self, inlet: Inlet) -> None:
-        self._server.start(inlet)
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def close(self) -> None:
-        self._server.close()
+        server = UdpServer(self.name, _bodies, self.context.count)
+        server.open(self._config.host, self._config.port, self._config.buffer)
+        self._server = server
 
     def form(self, parcels: Sequence[Parcel]) -> Sequence[Events]:
         """Lines, unless a line end is within a datagram."""

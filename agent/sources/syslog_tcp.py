@@ -26,7 +26,7 @@ from agent.live.framing import Framer, SizePolicy
 from agent.live.server import CONNECTIONS_MAX
 from agent.live.tcp import TcpServer
 from agent.syslog.source import Frames, SyslogConfig, SyslogSource
-from qanat.component import Context, Inlet, Wrong
+from qanat.component import Context, Wrong
 
 
 class _TcpOptions(SyslogConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,13 +71,6 @@ class SyslogTcp(SyslogSource):
     def __init__(self, config: SyslogTcpConfig | SyslogTlsConfig, context: Context) -> None:
         super().__init__(config, context)
         self._tcp = config
-        self._server: TcpServer | None = None
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        assert self._server is not None, "port before open()"
-        return self._server.port
 
     def open(self) -> None:
         """Raises ConfigError."""
@@ -93,18 +86,6 @@ class SyslogTcp(SyslogSource):
         )
         server.open(self._tcp.host, self._tcp.port)
         self._server = server
-
-    def start(self, inlet: Inlet) -> None:
-        assert self._server is not None, "start() before open()"
-        self._server.start(inlet)
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
 
     def _context(self) -> ssl.SSLContext | None:
         return None

@@ -21,7 +21,7 @@ from agent.live.arguments import Port
 from agent.live.datagrams import NAME_BYTES, Received
 from agent.live.udp import BUFFER_BYTES, UdpServer
 from agent.syslog.source import Frames, SyslogConfig, SyslogSource
-from qanat.component import Context, Inlet
+from qanat.component import Context
 from qanat.config import Bytes
 
 
@@ -44,26 +44,13 @@ class SyslogUdp(SyslogSource):
     def __init__(self, config: SyslogUdpConfig, context: Context) -> None:
         super().__init__(config, context)
         self._address = (config.host, config.port, config.buffer)
-        self._server = UdpServer("syslogUdp", self._wrap, context.count)
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._server.port
 
     def open(self) -> None:
         """Raises ConfigError."""
         super().open()
-        self._server.open(*self._address)
-
-    def start(self, inlet: Inlet) -> None:
-        self._server.start(inlet)
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def close(self) -> None:
-        self._server.close()
+        server = UdpServer(self.name, self._wrap, self.context.count)
+        server.open(*self._address)
+        self._server = server
 
     def _wrap(self, received: Received) -> Frames:
         messages = [each.rstrip(b"\r\n\0") for each in received.datagrams]

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from agent.live.datagrams import NAME_BYTES, host_of
 from agent.live.framing import SizePolicy
+from agent.live.source import ServedSource
 from agent.syslog.parse import bodies_of, parse
 from qanat import limits
-from qanat.component import Context, Events, LiveSource, Parcel
+from qanat.component import Context, Events, Parcel
 from qanat.config import Bytes
 from qanat.errors import ConfigError
 
@@ -39,7 +40,7 @@ class Frames:
     peer: str | bytes
 
 
-class SyslogSource(LiveSource):
+class SyslogSource(ServedSource):
     """Parcels hold `Frames`."""
 
     def __init__(self, config: SyslogConfig, context: Context) -> None:

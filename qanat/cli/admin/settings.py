@@ -36,7 +36,7 @@ def read() -> File:
     """The configuration file; nothing when there is none. Raises ConfigError."""
     file = path()
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return File()
     except (OSError, UnicodeDecodeError) as error:

@@ -4,12 +4,14 @@ Senders are processes of their own that write prepared messages of 200 bytes as 
 or at a rate (UDP, loopback). The source feeds a `fileChannel`, synced, as in an agent; time runs until the last event is safe in
 it. `events_cpu_s` is for a second of the agent's CPU, which says more on a machine with other work.
 For UDP, what the kernel dropped is printed beside: at a rate that a machine can keep it is 0.
+`spool` and `joined` are `bench/file_sources.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import multiprocessing
 import resource
 import shutil
@@ -20,6 +22,9 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+import file_sources
+import structlog
 
 from agent.losses import DATAGRAMS_LOST
 from agent.pushed import PushedFeed
@@ -32,6 +37,7 @@ from qanat.metrics import Metrics
 
 EVENT_BYTES = 200
 CONNECTIONS = 4
+KINDS = ("tcp", "counted", "udp", "spool", "joined")
 DATAGRAM_BURST = 50  # sent together, as a sender's timer can't be finer than some 0.3 ms
 
 
@@ -144,14 +150,19 @@ def main() -> int:
     )
     parser.add_argument("--events", type=int, default=3_000_000)
     parser.add_argument("--rate", type=float, default=150_000, help="datagrams a second")
-    parser.add_argument("--only", choices=["tcp", "counted", "udp"])
+    parser.add_argument("--only", choices=KINDS)
     parser.add_argument("--directory", type=Path, help="on the disk to measure (default: a temporary one)")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each")
     options = parser.parse_args()
-    for kind in [options.only] if options.only else ["tcp", "counted", "udp"]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    for kind in [options.only] if options.only else KINDS:
         directory = Path(tempfile.mkdtemp(prefix="qanat-sources-", dir=options.directory))
         try:
-            result = measure(kind, directory, options.events, options.rate)
+            read = {"spool": file_sources.spool, "joined": file_sources.joined}.get(kind)
+            if read is not None:
+                result = read(directory, options.events)
+            else:
+                result = measure(kind, directory, options.events, options.rate)
         finally:
             shutil.rmtree(directory)
         if options.json:

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the servers that tests run against, where it may: `tests/servers.sh [zookeeper] [postgresql] [namespaces] [syslog]
-# [flume] [kafka]`, default all.
-# `namespaces` is what hosts of network namespaces need, `flume` the client that Flume NG's programs use.
+# [flume] [kafka] [shells]`, default all.
+# `namespaces` is what hosts of network namespaces need, `flume` the client that Flume NG's programs use, `shells` those that
+# complete commands.
 #
 # It may as root on Debian and its kin. Elsewhere it says what is missing, and the tests that need it are skipped;
 # with QANAT_REQUIRE_SERVERS=1 that is a failure. No service is started or changed: the tests start their own servers.
@@ -14,6 +15,7 @@ have_zookeeper() { command -v java >/dev/null && { [ -n "${ZOOKEEPER_JAR:-}" ] |
 have_postgresql() { command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 
 have_namespaces() { command -v ip >/dev/null; }
+have_shells() { command -v zsh >/dev/null && command -v fish >/dev/null; }
 
 # rsyslog and syslog-ng can't be installed beside each other, nor without becoming the machine's own: they are only unpacked.
 senders=${QANAT_SENDERS:-${XDG_CACHE_HOME:-$HOME/.cache}/qanat/senders}
@@ -27,6 +29,7 @@ have_flume() { ls "$jars"/flume/flume-ng-sdk-*.jar >/dev/null 2>&1 && command -v
 hopeless_zookeeper() { :; }
 hopeless_postgresql() { :; }
 hopeless_syslog() { :; }
+hopeless_shells() { :; }
 hopeless_flume() { have_flume || no_maven; }
 hopeless_kafka() { have_kafka || no_maven; }
 no_maven() {
@@ -48,6 +51,7 @@ packages_zookeeper() {
 }
 packages_postgresql() { echo postgresql; }
 packages_namespaces() { echo iproute2; }
+packages_shells() { echo zsh fish; }
 # With the libraries that they name, which have other names in other releases.
 packages_syslog() {
   echo rsyslog syslog-ng-core
@@ -60,6 +64,7 @@ prepare_flume() { :; }
 prepare_kafka() { :; }
 prepare_syslog() { :; }
 prepare_namespaces() { :; }
+prepare_shells() { :; }
 prepare_postgresql() {
   [ -e /etc/postgresql-common/createcluster.conf ] && return
   mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
@@ -114,7 +119,7 @@ unpack_packages() (
   for deb in *.deb; do dpkg -x "$deb" "$senders" || return 1; done
 )
 
-for server in ${*:-zookeeper postgresql namespaces syslog flume kafka}; do
+for server in ${*:-zookeeper postgresql namespaces syslog flume kafka shells}; do
   why=$("hopeless_$server")
   if [ -n "$why" ]; then
     echo "servers: $why; the tests that need them are left out" >&2

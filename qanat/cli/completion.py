@@ -16,6 +16,13 @@ SHELLS = ("bash", "zsh", "fish")
 # A shell waits for what Tab completes. Twice what two masters that don't answer take; after that, nothing is completed.
 COMPLETE_S_MAX = 3.0
 
+# What click's scripts get wrong: fish ends a name, or what is said about it, at a comma; zsh's leaves its variables behind in the
+# shell of whoever typed.
+_MENDED = {
+    "fish": [('(string split "," $completion)', '(string split --max 1 "," $completion)')],
+    "zsh": [("    local -a response\n", "    local -a response\n    local type key descr\n")],
+}
+
 
 def be_quiet() -> None:
     """Say nothing on the terminal of somebody who is typing, and end soon, whatever happens."""
@@ -45,4 +52,7 @@ def command(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None, f"click completes no {shell}"
-    click.echo(kind(cli, {}, "qanat", COMPLETION_VARIABLE).source(), nl=False)
+    source = kind(cli, {}, "qanat", COMPLETION_VARIABLE).source()
+    for before, after in _MENDED.get(shell, ()):
+        source = source.replace(before, after)
+    click.echo(source, nl=False)

@@ -12,8 +12,6 @@ from qanat.testing.kafka import Broker
 from tests.integration.lines import assert_drains_clean, numbered
 from tests.integration.test_kafka_source import create, produce
 
-pytest.importorskip("confluent_kafka")
-
 SOON = {"agent.delivery.RETRY_S_MAX": 0.2, "agent.dealt.TAKEN_S": 0.5}
 
 # The shortest session that brokers allow.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import confluent_kafka
 import pytest
+from confluent_kafka import admin
 
 from agent.sources.kafka import Kafka, KafkaConfig
 from qanat.testing.daemon import DaemonError
@@ -14,9 +16,6 @@ from tests.conftest import jars_missing
 from tests.integration.lines import assert_drains_clean, numbered
 from tests.unit.agent.live import until
 from tests.unit.agent.scripted import context
-
-confluent_kafka = pytest.importorskip("confluent_kafka")
-admin = pytest.importorskip("confluent_kafka.admin")
 
 LINES = 6000
 SOON = {"agent.delivery.RETRY_S_MAX": 0.2}

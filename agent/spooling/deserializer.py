@@ -45,9 +45,9 @@ class Deserializer(abc.ABC):
     def read(self, max_bytes: int) -> Piece | None:
         """What follows `position`, which moves behind it; None at the end."""
 
-    @abc.abstractmethod
     def seek(self, position: int) -> None:
         """Read from there next."""
+        self.position = position
 
 
 class Text(Deserializer):
@@ -56,9 +56,6 @@ class Text(Deserializer):
     def __init__(self, content: Content, rules: Rules) -> None:
         self._content = content
         self._rules = rules
-
-    def seek(self, position: int) -> None:
-        self.position = position
 
     def read(self, max_bytes: int) -> Piece | None:
         want = min(max(max_bytes, 1), limits.BATCH_BYTES_MAX)
@@ -129,9 +126,6 @@ class Blob(Deserializer):
     def __init__(self, content: Content, rules: Rules) -> None:
         self._content = content
         self._rules = rules
-
-    def seek(self, position: int) -> None:
-        self.position = position
 
     def read(self, max_bytes: int) -> Piece | None:
         from agent.spooling.tables import one_event

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +17,8 @@ from agent.feed import Feed
 from qanat.component import Cursor
 from qanat.errors import RetryableError
 from qanat.metrics import Metrics
+from tests.unit.agent.live import until
 from tests.unit.agent.scripted import Shelf, Streams, context
-
-WAIT_S_MAX = 20.0
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + WAIT_S_MAX
-    while not condition():
-        assert time.monotonic() < deadline_s, "waited in vain"
-        time.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)

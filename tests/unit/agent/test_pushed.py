@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,16 +19,8 @@ from qanat.errors import ConfigError, RetryableError
 from qanat.inlet import BoundedInlet, events, joined, within_limits
 from qanat.limits import MIB
 from qanat.metrics import Metrics
+from tests.unit.agent.live import until
 from tests.unit.agent.scripted import Shelf, context
-
-WAIT_S_MAX = 20.0
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + WAIT_S_MAX
-    while not condition():
-        assert time.monotonic() < deadline_s, "waited in vain"
-        time.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)

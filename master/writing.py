@@ -15,7 +15,7 @@ from master.cache import ConfigCache, Snapshot
 from qanat.control import paths
 from qanat.control.documents import RECENT_NAMES_MAX, Recent, encode
 from qanat.coordination.store import Conflict, Create, Op, Set, Store
-from qanat.errors import NotConnectedError, OutcomeUnknownError, RetryableError
+from qanat.errors import NotConnectedError, OutcomeUnknownError, PermanentError, RetryableError
 from qanat.rpc.backoff import backoff_s
 
 # How long a change is tried: what a person waits for an answer. Longer than an ensemble takes to elect a leader, or a
@@ -98,6 +98,8 @@ class _Attempt:
         except OutcomeUnknownError:
             self._doubtful = snapshot.revision if self._doubtful is None else self._doubtful
             raise
+        except PermanentError as error:
+            raise _too_large(len(written), error) from error
         return revision
 
     def _give_up_when_late(self, why: str) -> None:
@@ -109,6 +111,14 @@ class _Attempt:
 
 
 _CONFIGURED = tuple(f"{parent}/" for parent in paths.CONFIGURED)
+
+
+def _too_large(written: int, error: PermanentError) -> PermanentError:
+    return PermanentError(
+        f"{written} statements, mappings and limits are more than the coordination store takes in one step, and a change is "
+        "made in one or not at all; nothing was changed. Apply it in parts: several files, each a flow or a thousand statements "
+        f"({error})"
+    )
 
 
 def _in_doubt(why: str) -> OutcomeUnknownError:

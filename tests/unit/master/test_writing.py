@@ -11,13 +11,15 @@ from master.cache import ConfigCache
 from master.planning import Edit, changes, check_expected, config_ops
 from master.writing import Writer
 from qanat.control.operations.errors import Kind, OperationError
-from qanat.errors import NotConnectedError, OutcomeUnknownError, RetryableError
+from qanat.coordination.large import LargeValues
+from qanat.coordination.zookeeper_store import REQUEST_BYTES_MAX
+from qanat.errors import NotConnectedError, OutcomeUnknownError, PermanentError, RetryableError
 from qanat.testing.store import MemoryStore, Tree
 from qanat.wire.v1 import control_pb2 as wire
 
 
-def client(tree):
-    store = MemoryStore(tree)
+def client(tree, store=None):
+    store = store or MemoryStore(tree)
     cache = ConfigCache(store)
     return store, cache, Writer(store, cache)
 
@@ -144,5 +146,29 @@ def test_expected_version_names_who_changed_it(run):
         check_expected(snapshot, {"a": 1, "b": 0})
         with pytest.raises(OperationError, match="a was expected at version 0 and is at 1, by me: 1"):
             check_expected(snapshot, {"a": 0})
+
+    run(scenario())
+
+
+def statements(count):
+    """A plan that configures so many, of a hundred characters each."""
+    edits = [Edit(f"web-{number:05}", "f", "x" * 100) for number in range(count)]
+    return lambda snapshot: config_ops(snapshot, changes(snapshot, edits), "somebody@some-host", 10**18)
+
+
+def test_change_that_is_too_large_for_one_step_is_refused_whole_and_says_what_to_do(run):
+    """With the limit of ZooKeeper."""
+
+    async def scenario():
+        tree = Tree()
+        small = LargeValues(MemoryStore(tree), request_bytes_max=REQUEST_BYTES_MAX)
+        _, cache, writer = client(tree, small)
+        with pytest.raises(
+            PermanentError, match=r"3000 statements.* nothing was changed\. Apply it in parts"
+        ):
+            await writer.write(statements(3000))
+        assert (await cache.fresh()).configs == {}
+        assert await writer.write(statements(1000)) == 1
+        assert len((await cache.fresh()).configs) == 1000
 
     run(scenario())

@@ -217,6 +217,8 @@ def cli(context: click.Context, debug: bool, log_level: str | None, log_format: 
     `qanat COMMAND --help` explains each.
     """
     context.obj.debug = debug
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        context.color = False
     if context.invoked_subcommand in _SILENT_COMMANDS:
         return
     from qanat import log

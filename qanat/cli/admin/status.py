@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 
 import click
@@ -10,6 +11,7 @@ import msgspec
 
 from qanat.cli import completion_names
 from qanat.cli.admin.command import Session, admin_options
+from qanat.cli.admin.tables import table_lines
 from qanat.cli.duration import DurationParam
 from qanat.control.operations import cluster as ops
 
@@ -173,14 +175,25 @@ def top(session: Session, names: tuple[str, ...], interval: float, count: int | 
 
 
 def _print_top(session: Session, reply: ops.TopReply) -> None:
-    if session.form == "table" and sys.stdout.isatty():
-        click.clear()
     rows = sorted(
         ((physical, each) for physical in reply.nodes for each in physical.logical),
         key=lambda pair: (-pair[1].events_s, pair[1].logical, pair[0].name),
     )
-    if session.form == "table":
-        click.echo(
-            f"{reply.events_s:.0f} events/s, {reply.bytes_s / 1e6:.1f} MB/s, agents and collectors together"
-        )
-    session.rows(HEADER, [_row(physical, each) for physical, each in rows], "nothing runs")
+    shown = [_row(physical, each) for physical, each in rows]
+    if session.form == "text":
+        session.rows(HEADER, shown)
+        return
+    total = f"{reply.events_s:.0f} events/s, {reply.bytes_s / 1e6:.1f} MB/s, agents and collectors together"
+    lines = [total, *(table_lines(HEADER, shown) if shown else ["nothing runs"])]
+    if sys.stdout.isatty():
+        click.clear()
+        lines = _fitted(lines, shutil.get_terminal_size().lines - 1)
+    click.echo("\n".join(lines))
+
+
+def _fitted(lines: list[str], room: int) -> list[str]:
+    """What fits on a screen, from the top: there are those with the highest rates."""
+    if len(lines) <= room:
+        return lines
+    kept = max(2, room - 1)
+    return [*lines[:kept], f"... {len(lines) - kept} lines more: `qanat top NODES` shows these alone"]

@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -24,22 +24,27 @@ _INDENT = 4
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Whole words of every cell, whatever the width: where the last column does not fit beside the others, its cells stand
-    below their rows."""
+    """Whole words of every cell, whatever the width."""
+    for line in table_lines(header, rows):
+        click.echo(line)
+
+
+def table_lines(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Where the last column does not fit beside the others, its cells stand below their rows."""
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_COLUMNS_MAX
     widths = [max(map(_width, column)) for column in zip(header, *rows, strict=True)]
     is_below = sum(widths) + len(_GAP) * (len(widths) - 1) > columns
     shown = len(header) - is_below
-    _print_row(header[:shown], widths, header=True)
+    yield _row(header[:shown], widths, header=True)
     for row in rows:
-        _print_row(row[:shown], widths)
+        yield _row(row[:shown], widths)
         if is_below and row[-1]:
-            _print_below(row[-1], columns)
+            yield from _below(row[-1], columns)
 
 
-def _print_row(row: tuple[str, ...], widths: Sequence[int], *, header: bool = False) -> None:
+def _row(row: tuple[str, ...], widths: Sequence[int], *, header: bool = False) -> str:
     cells = [_cell(cell, width, header=header) for cell, width in zip(row, widths, strict=False)]
-    click.echo(_GAP.join(cells).rstrip())
+    return _GAP.join(cells).rstrip()
 
 
 def _cell(text: str, width: int, *, header: bool) -> str:
@@ -54,13 +59,12 @@ def _cell(text: str, width: int, *, header: bool) -> str:
     return styled + padding
 
 
-def _print_below(text: str, columns: int) -> None:
+def _below(text: str, columns: int) -> list[str]:
     indent = " " * _INDENT
     lines = textwrap.wrap(
         text, max(20, columns - _INDENT), break_long_words=False, break_on_hyphens=False, tabsize=4
     )
-    for line in lines:
-        click.echo(indent + line)
+    return [indent + line for line in lines]
 
 
 def _width(text: str) -> int:

@@ -8,7 +8,8 @@ import os
 import click
 import pytest
 
-from qanat.cli.admin import tables, tap
+from qanat.cli import main
+from qanat.cli.admin import status, tables, tap
 from qanat.control.operations.cluster import TapEvent
 
 HEADER = ("NAME", "STATE", "WHY")
@@ -88,3 +89,31 @@ def test_event_is_one_json_object_with_its_body_as_it_is():
 def test_event_is_cut_to_the_line(terminal):
     terminal(40)
     assert tap._fitted("x" * 100, before=10) == "x" * 29 + "…"
+
+
+def test_top_keeps_its_first_lines_where_the_terminal_has_no_room_for_all():
+    lines = ["sum", "header", *(f"row {number}" for number in range(20))]
+    assert status._fitted(lines, 22) == lines
+    shown = status._fitted(lines, 7)
+    assert shown[:6] == lines[:6]
+    assert (len(shown), shown[6].partition(":")[0]) == (7, "... 16 lines more")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "coloured"),
+    [("NO_COLOR", "1", False), ("NO_COLOR", "", True), ("TERM", "dumb", False)],
+)
+def test_colours_can_be_turned_off_by_the_environment(monkeypatch, variable, value, coloured):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, value)
+    seen = []
+
+    @click.command()
+    @click.pass_context
+    def probe(context):
+        seen.append(context.color is not False)
+
+    monkeypatch.setattr(main, "_load", lambda name, target: probe)
+    assert main.main(["status"]) == 0
+    assert seen == [coloured]

@@ -200,6 +200,8 @@ class Faults:
             return
         if self._kernel.chance(0.3):
             agent.p_crash_between_commands = 0.05
+            return
+        if isinstance(agent.host, ChannelHost) and agent.host.directory and self._kernel.chance(0.6):
             agent.p_power_cut_before_sync = 0.3
             return
         power = self._kernel.chance(0.5)

@@ -1,7 +1,8 @@
 """From the bytes of a connection to whole events. [pure]
 
 A framer is given what was received, and gives back what is complete; it holds at most one event that is not. An event above
-`event_bytes` follows the policy: `split` into events of that size (no byte is lost), or `truncate`.
+`event_bytes` follows the policy: `split` into events of that size (no byte is lost), `truncate`, or `dead-letter`: all of it goes
+there as it comes, and nothing of it is an event.
 """
 
 from __future__ import annotations
@@ -20,13 +21,34 @@ TRUNCATED = "events_truncated"  # counted: events whose end was dropped
 SPLIT = "events_split"  # counted: events that became several
 
 
+OversizeOf = Literal["split", "truncate", "dead-letter"]
+
+
+class Letter(Protocol):
+    """One event that is kept elsewhere, piece by piece."""
+
+    def write(self, data: bytes) -> None:
+        """More of it."""
+
+    def end(self) -> None:
+        """That was all there is."""
+
+
+class Letters(Protocol):
+    """Where events are kept that are too large."""
+
+    def begin(self) -> Letter:
+        """For another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class SizePolicy:
-    """`count` is told of each event that is too large."""
+    """`count` is told of each event that is too large; `letters` are for `dead-letter`."""
 
     event_bytes: int
-    oversize: Literal["split", "truncate"]
+    oversize: OversizeOf
     count: Callable[[str, int], None] = lambda name, n: None
+    letters: Letters | None = None
 
     @property
     def counter(self) -> str:
@@ -37,6 +59,11 @@ class SizePolicy:
         """What becomes of an event, which has no line end."""
         if len(event) <= self.event_bytes:
             return [event]
+        if self.letters is not None:
+            letter = self.letters.begin()
+            letter.write(event)
+            letter.end()
+            return []
         self.count(self.counter, 1)
         if self.oversize == "truncate":
             return [event[: self.event_bytes]]
@@ -64,7 +91,8 @@ class LineFramer:
         self._held_bytes = 0
         self._policy = policy
         self._held: list[bytes] = []
-        self._discarding = False  # the rest of a line that was truncated
+        self._discarding = False  # the rest of a line that was truncated, or goes on in a letter
+        self._letter: Letter | None = None
         self._too_long = re.compile(rb"[^\n]{%d}" % (policy.event_bytes + 1))
 
     @property
@@ -76,8 +104,11 @@ class LineFramer:
         """Complete lines."""
         if self._discarding:
             end = data.find(LINE_END)
+            if self._letter is not None:
+                self._letter.write(data if end < 0 else data[:end])
             if end < 0:
                 return b""
+            self._end_letter()
             self._discarding = False
             data = data[end + 1 :]
         cut = data.rfind(LINE_END) + 1
@@ -93,6 +124,7 @@ class LineFramer:
 
     def finish(self) -> bytes:
         """The last line, which has no end."""
+        self._end_letter()
         rest = b"".join(self._held)
         self._held.clear()
         self._held_bytes = 0
@@ -110,6 +142,12 @@ class LineFramer:
         held = b"".join(self._held)
         self._held.clear()
         limit = self._policy.event_bytes
+        if self._policy.letters is not None:
+            self._letter = self._policy.letters.begin()
+            self._letter.write(held)
+            self._discarding = True
+            self._held_bytes = 0
+            return b""
         if self._policy.oversize == "truncate":
             self._policy.count(TRUNCATED, 1)
             self._discarding = True
@@ -120,6 +158,11 @@ class LineFramer:
         self._held = [held[whole:]] if whole < len(held) else []
         self._held_bytes = len(held) - whole
         return b"".join(held[at : at + limit] + LINE_END for at in range(0, whole, limit))
+
+    def _end_letter(self) -> None:
+        if self._letter is not None:
+            self._letter.end()
+            self._letter = None
 
     def _within(self, block: bytes) -> bytes:
         """Lines without empty ones, none of them too long. Only bytes methods, unless there is something to mend."""
@@ -150,6 +193,7 @@ class CountedFramer:
         self._wanted_bytes = 0  # in pieces, before it is worth to look again
         self._missing = 0  # bytes of an event too large to be held that are still to come
         self._part = 0  # of them, those that belong to the part which is being gathered
+        self._letter: Letter | None = None  # that has what came of such an event
         self._lines: LineFramer | None = None
 
     @property
@@ -182,8 +226,7 @@ class CountedFramer:
                 return self._wait_for(data[at:], size - at + 1, events)
             length = int(digits)
             if length > limit:
-                self._missing = length
-                self._policy.count(self._policy.counter, 1)
+                self._begin_large(length)
                 at = space + 1
                 continue
             end = space + 1 + length
@@ -198,6 +241,9 @@ class CountedFramer:
         if self._lines is not None:
             return _bodies(self._lines.finish())
         held = self._gather(b"", at_once=True)
+        if self._letter is not None:
+            self._letter.end()
+            return []
         if self._missing:
             return [held] if held and self._policy.oversize == "split" else []
         counted = _COUNTED.match(held)
@@ -230,9 +276,27 @@ class CountedFramer:
             return 1
         return min(self._policy.event_bytes, self._missing)
 
+    def _begin_large(self, length: int) -> None:
+        self._missing = length
+        if self._policy.letters is None:
+            self._policy.count(self._policy.counter, 1)
+        else:
+            self._letter = self._policy.letters.begin()
+
+    def _write_missing(self, letter: Letter, data: bytes, at: int) -> int:
+        taken = min(self._missing, len(data) - at)
+        letter.write(data[at : at + taken])
+        self._missing -= taken
+        if not self._missing:
+            letter.end()
+            self._letter = None
+        return taken
+
     def _take_missing(self, data: bytes, at: int, events: list[bytes]) -> int:
         """The next part of an event that is too large; gives how much it is: nothing, when not all of it is there."""
         limit = self._policy.event_bytes
+        if self._letter is not None:
+            return self._write_missing(self._letter, data, at)
         if self._policy.oversize == "truncate" and self._part:
             passed = min(self._missing, len(data) - at)
             self._missing -= passed

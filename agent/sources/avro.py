@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import msgspec
 
 from agent.avro.server import AvroServer, Compression, Settings
 from agent.live import tls
 from agent.live.arguments import Encrypted, Port
-from agent.live.framing import SizePolicy
+from agent.live.framing import OversizeOf, SizePolicy
+from agent.live.letters import FileLetters
 from agent.live.source import ServedSource
 from qanat import limits
 from qanat.component import Context, Events, Parcel, Wrong
@@ -35,7 +36,8 @@ WAIT_S = 15.0
 class _Options(Encrypted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     compression: Compression = "auto"  # deflate is NG's compression-type; auto: as the client does
     event_bytes: Bytes = limits.EVENT_BYTES_MAX
-    oversize: Literal["split", "truncate"] = "split"  # what happens to a body above event_bytes
+    oversize: OversizeOf = "split"  # what happens to a body above event_bytes
+    dead_letter_quota: Bytes = limits.GIB
     wait: Seconds = WAIT_S  # a request without an answer is refused then
 
 
@@ -61,7 +63,14 @@ class Avro(ServedSource):
     def __init__(self, config: AvroConfig, context: Context) -> None:
         super().__init__(config, context)
         self._config = config
-        self._policy = SizePolicy(config.event_bytes, config.oversize, context.count)
+        # On disk before a client is answered, who would repeat it otherwise.
+        letters = FileLetters(context, config.dead_letter_quota, synced=True)
+        self._policy = SizePolicy(
+            config.event_bytes,
+            config.oversize,
+            context.count,
+            letters if config.oversize == "dead-letter" else None,
+        )
 
     def open(self) -> None:
         """Raises ConfigError."""

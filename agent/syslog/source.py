@@ -11,7 +11,8 @@ import msgspec
 import pyarrow as pa
 
 from agent.live.datagrams import NAME_BYTES, host_of
-from agent.live.framing import SizePolicy
+from agent.live.framing import OversizeOf, SizePolicy
+from agent.live.letters import FileLetters
 from agent.live.source import ServedSource
 from agent.syslog.parse import bodies_of, parse
 from qanat import limits
@@ -29,7 +30,8 @@ class SyslogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     )
     timezone: str = ""  # of timestamps without one (RFC 3164), as Europe/Paris; by default this machine's
     event_bytes: Bytes = limits.EVENT_BYTES_MAX
-    oversize: Literal["split", "truncate"] = "split"  # what happens to a message above event_bytes
+    oversize: OversizeOf = "split"  # what happens to a message above event_bytes
+    dead_letter_quota: Bytes = limits.GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,13 @@ class SyslogSource(ServedSource):
         super().__init__(config, context)
         self._config = config
         self._zone: ZoneInfo | None = None
-
-    @property
-    def policy(self) -> SizePolicy:
-        """For messages above the limit."""
-        return SizePolicy(self._config.event_bytes, self._config.oversize, self.context.count)
+        letters = FileLetters(context, config.dead_letter_quota, synced=False)  # nobody is answered
+        self.policy = SizePolicy(
+            config.event_bytes,
+            config.oversize,
+            context.count,
+            letters if config.oversize == "dead-letter" else None,
+        )
 
     def open(self) -> None:
         """Raises ConfigError with every fault of what was configured."""

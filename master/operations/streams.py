@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from master import naming
+from master.cache import Snapshot
 from master.desk import Desk
 from master.naming import with_flows
 from master.operations.cluster import silent_masters, status
@@ -29,9 +31,10 @@ async def wait(desk: Desk, request: calls.Wait, author: str) -> AsyncGenerator[c
     snapshot = await desk.snapshot()
     revision = max(request.revision, snapshot.revision)
     request = msgspec.structs.replace(request, names=with_flows(snapshot, request.names))
+    unknown = await _unknown(desk, snapshot, request.names)
     last: calls.Waiting | None = None
     while True:
-        now = await _waiting(desk, request, revision)
+        now = await _waiting(desk, request, revision, unknown)
         if now != last:
             yield now
         if now.done or now.stuck or time.monotonic() > until_s:
@@ -40,7 +43,15 @@ async def wait(desk: Desk, request: calls.Wait, author: str) -> AsyncGenerator[c
         await asyncio.sleep(LOOK_S)
 
 
-async def _waiting(desk: Desk, request: calls.Wait, revision: int) -> calls.Waiting:
+async def _unknown(desk: Desk, snapshot: Snapshot, names: Sequence[str]) -> list[str]:
+    """Names that nothing has: misspelt, perhaps, or of a node that is to come."""
+    if not names or desk.is_stale:
+        return []
+    known = naming.logical(snapshot) | {each.name for each in await desk.everybody()}
+    return [name for name in names if name not in known]
+
+
+async def _waiting(desk: Desk, request: calls.Wait, revision: int, unknown: Sequence[str]) -> calls.Waiting:
     if request.kind == "applied" and not request.names:
         return await _waiting_for_all(desk, revision)
     question = wire.StatusRequest(names=request.names, revision=revision, with_names=True)
@@ -58,6 +69,7 @@ async def _waiting(desk: Desk, request: calls.Wait, revision: int) -> calls.Wait
         total=len(rows) + len(missing),
         pending=pending[:PENDING_MAX],
         stuck=not absent and _are_stuck(desk, unsettled, request),
+        unknown=[name for name in unknown if name not in present],
     )
 
 

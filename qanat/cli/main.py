@@ -217,14 +217,18 @@ def cli(context: click.Context, debug: bool, log_level: str | None, log_format: 
     `qanat COMMAND --help` explains each.
     """
     context.obj.debug = debug
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        context.color = False
+    context.color = colour()
     if context.invoked_subcommand in _SILENT_COMMANDS:
         return
     from qanat import log
 
     usual = "warning" if context.invoked_subcommand in _RESULT_COMMANDS else "info"
     log.configure(level=log_level or usual, form=log_format)
+
+
+def colour() -> bool | None:
+    """As `click.Context.color`: False where the user wants none (no-color.org), else None: on terminals."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def _stop_before_start(number: int, frame: object) -> NoReturn:

@@ -359,6 +359,8 @@ def test_what_waits_is_not_applied_and_what_is_not_configured_is_not_waited_for(
             assert last["pending"] == [f"host: web waiting: {NO_COLLECTOR}"]
             (*_, last) = await admin.stream("wait", timeout_s=30)
             assert (last["stuck"], last["settled"], last["total"]) == (True, 0, 1)
+            (*_, last) = await admin.stream("wait", names=["web", "wbe"], timeout_s=0.5)
+            assert (last["done"], last["unknown"]) == (False, ["wbe"])
             plan = await admin("apply", text=AUTO)
             for names in ([], ["web"]):
                 (*_, last) = await admin.stream("wait", names=names, timeout_s=0.5, revision=plan["revision"])

@@ -11,6 +11,9 @@ from qanat.control.operations.configuration import Change, Plan
 
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red")}
 
+# What one looks at before it scrolls away.
+NOTES_MAX = 20
+
 # Physical nodes that are named for each logical one; the rest is a number.
 NAMED_MAX = 5
 
@@ -30,9 +33,17 @@ def print_plan(plan: Plan) -> None:
         click.echo(click.style(head, fg=colour, bold=True) + f"  {_where(each)}")
         for line in _lines(each):
             click.echo(f"    {line}")
-    for note in plan.notes:
-        click.echo(click.style(f"note: {note}", fg="yellow"))
+    print_notes(plan.notes)
     click.echo(summary(plan))
+
+
+def print_notes(notes: list[str], *, err: bool = False) -> None:
+    """The first of them: thousands of selectors may match nothing yet."""
+    for note in notes[:NOTES_MAX]:
+        click.echo(click.style(f"note: {note}", fg="yellow"), err=err)
+    if len(notes) > NOTES_MAX:
+        more = f"note: and {len(notes) - NOTES_MAX} more; --output json has them all"
+        click.echo(click.style(more, fg="yellow"), err=err)
 
 
 def summary(plan: Plan) -> str:

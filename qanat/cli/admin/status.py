@@ -11,6 +11,7 @@ import msgspec
 
 from qanat.cli import completion_names
 from qanat.cli.admin.command import Session, admin_options
+from qanat.cli.admin.plans import print_notes
 from qanat.cli.admin.tables import table_lines
 from qanat.cli.duration import DurationParam
 from qanat.control.operations import cluster as ops
@@ -49,8 +50,7 @@ def _print(session: Session, reply: ops.StatusReply, *, unsettled: bool) -> None
         click.echo(
             "nothing is configured to run there; `qanat apply FILE` does that", err=session.form == "text"
         )
-    for note in reply.notes:
-        click.echo(click.style(f"note: {note}", fg="yellow"), err=session.form == "text")
+    print_notes(reply.notes, err=session.form == "text")
 
 
 def _row(physical: ops.PhysicalRow, each: ops.LogicalRow) -> tuple[str, ...]:

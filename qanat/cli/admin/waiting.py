@@ -43,6 +43,8 @@ def wait_for(
         return ops.Wait(kind=kind, names=names, timeout_s=max(left_s, NOW_S), revision=revision)
 
     for reply in session.client.follow("wait", left, lambda why: click.echo(why, err=True)):
+        if last is None and reply.unknown:
+            click.echo(f"nothing is called {', '.join(reply.unknown)} yet; waiting for it to come", err=True)
         if not quiet and (last is None or last.settled != reply.settled or last.total != reply.total):
             click.echo(f"{kind}: {reply.settled} of {reply.total} nodes", err=True)
         last = reply

@@ -149,7 +149,11 @@ class Interpreter:
             raise ConfigError(
                 f'there is no command "{name}"{did_you_mean(name, self.names)}; `help` lists them'
             )
-        code = command.main(arguments, prog_name=name, standalone_mode=False, obj=self.connection)
+        from qanat.cli.main import colour
+
+        code = command.main(
+            arguments, prog_name=name, standalone_mode=False, obj=self.connection, color=colour()
+        )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
 

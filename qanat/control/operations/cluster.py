@@ -156,13 +156,14 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """How far it is; the last has `done`, or `stuck`, or comes at the timeout. `pending`: some of them, with why. `stuck`: all
-    that is pending waits for something that is not configured."""
+    that is pending waits for something that is not configured. `unknown`: names that nothing has yet."""
 
     done: bool
     settled: int
     total: int
     pending: list[str] = []
     stuck: bool = False
+    unknown: list[str] = []
 
 
 class Top(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from qanat.coordination.store import Store
 from qanat.delivery.documents import commit_path, decode_record
+from qanat.testing.daemon import Daemon, ended_together
 
 LINE_BYTES = 200
 PATTERN = r"seq=(\d+)"
@@ -57,58 +55,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@dataclass(slots=True)
-class Program:
-    """A running `qanat` process."""
-
-    process: subprocess.Popen[bytes]
-
-    @property
-    def cpu_s(self) -> float:
-        """User and system time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    @property
-    def rss_peak_mb(self) -> float:
-        """Peak resident memory in MB (10^6 bytes)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        match = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert match is not None
-        return int(match[1]) * 1024 / 1e6
-
-    def stop(self) -> None:
-        """SIGTERM, and wait."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
 @contextlib.contextmanager
-def program(log: Path, *arguments: str) -> Iterator[Program]:
+def program(log: Path, *arguments: str) -> Iterator[Daemon]:
     """`qanat ARGUMENTS` as a process of its own, its log in `log`; stopped at the end."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "qanat", "--log-format", "text", *arguments], stdout=file, stderr=file
-        )
-        running = Program(process)
-        try:
-            yield running
-        finally:
-            running.stop()
-
-
-def wait_for_line(log: Path, text: str, running: Program, seconds_max: float = 60) -> None:
-    """Until the program has logged `text`. Raises RuntimeError with the log when it ends, or takes too long."""
-    deadline = time.monotonic() + seconds_max
-    while text not in log.read_text():
-        if running.process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"no {text!r} in {log}:\n{log.read_text()}")
-        time.sleep(0.01)
+    running = Daemon(arguments[0], arguments, log)
+    with ended_together([running]):
+        running.start()
+        yield running
+        running.stop()
 
 
 async def committed_bytes(store: Store, sink: str) -> int:

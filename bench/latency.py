@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cluster import LINE_BYTES, committed_bytes, free_port, program, wait_for_line
+from cluster import LINE_BYTES, committed_bytes, free_port, program
 
 from qanat.coordination.open import open_store
 from qanat.coordination.store import Store
@@ -81,8 +81,8 @@ def measure(directory: Path, lines: int, interval: str | None) -> dict[str, Any]
         program(logs[0], "collector", str(flow), "--name", "c1", "--state-dir", state, *options) as collector,
         program(logs[1], "agent", str(flow), "--name", "a1", "--state-dir", state) as agent,
     ):
-        wait_for_line(logs[0], "sink_ready", collector)
-        wait_for_line(logs[1], "collector_welcomes", agent)
+        collector.wait_for("sink_ready")
+        agent.wait_for("collector_welcomes")
         seconds = asyncio.run(converse(directory, lines))
     cuts = statistics.quantiles(seconds, n=100)
     return {

@@ -24,17 +24,16 @@ from typing import Any
 
 from cluster import (
     LINE_BYTES,
-    Program,
     committed_bytes,
     copy_seconds,
     free_port,
     ledger,
     program,
-    wait_for_line,
     write_lines,
 )
 
 from qanat.coordination.open import open_store
+from qanat.testing.daemon import Daemon
 
 SINK = "c1/coll"
 
@@ -44,13 +43,13 @@ SINK = "c1/coll"
 LOOK_S = 0.04
 
 
-def stored_after_s(store: str, total_bytes: int, start: Callable[[], object], *running: Program) -> float:
+def stored_after_s(store: str, total_bytes: int, start: Callable[[], object], *running: Daemon) -> float:
     """Seconds from `start` until the commit record covers `total_bytes`."""
     return asyncio.run(_stored_after_s(store, total_bytes, start, running))
 
 
 async def _stored_after_s(
-    url: str, total_bytes: int, start: Callable[[], object], running: tuple[Program, ...]
+    url: str, total_bytes: int, start: Callable[[], object], running: tuple[Daemon, ...]
 ) -> float:
     store = open_store(url)
     try:
@@ -58,7 +57,7 @@ async def _stored_after_s(
         began = time.perf_counter()
         start()
         while await committed_bytes(store, SINK) < total_bytes:
-            if any(each.process.poll() is not None for each in running):
+            if not all(each.is_running for each in running):
                 raise RuntimeError("a program ended before everything was stored")
             await asyncio.sleep(LOOK_S)
         return time.perf_counter() - began
@@ -86,7 +85,7 @@ def measure(directory: Path, lines: int, form: str, store: str | None = None) ->
         ) as collector,
         program(logs[1], "agent", str(flow), "--name", "a1", "--state-dir", state) as agent,
     ):
-        wait_for_line(logs[1], "collector_welcomes", agent)
+        agent.wait_for("collector_welcomes")
         idle = agent.cpu_s, collector.cpu_s
         appear = partial(source.rename, directory / "hot" / "in.log")
         seconds = stored_after_s(store, lines * LINE_BYTES, appear, agent, collector)

@@ -26,7 +26,7 @@ _WHY = {
 
 
 def bind(what: str, kind: socket.SocketKind, host: str, port: int) -> socket.socket:
-    """A bound socket. An empty `host` is every address, of IPv4 and IPv6. Raises ConfigError."""
+    """A bound socket, of connections one that listens. An empty `host` is every address, of IPv4 and IPv6. Raises ConfigError."""
     family = socket.AF_INET6 if ":" in host or (not host and socket.has_dualstack_ipv6()) else socket.AF_INET
     try:
         resolved = socket.getaddrinfo(host or None, port, family, kind, flags=socket.AI_PASSIVE)[0]
@@ -44,6 +44,9 @@ def bind(what: str, kind: socket.SocketKind, host: str, port: int) -> socket.soc
         if resolved[0] is socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if host else 0)
         made.bind(resolved[4])
+        if kind is socket.SOCK_STREAM:
+            # Several may bind an address while none of them listens. The backlog comes with the start.
+            made.listen(0)
     except OSError as error:
         made.close()
         why = _WHY.get(error.errno or 0, "")

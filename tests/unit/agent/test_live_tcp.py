@@ -233,6 +233,15 @@ def test_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
         second.close()
 
 
+def test_port_is_taken_before_the_start(tmp_path: Path) -> None:
+    first = netcat(tmp_path)
+    first.open()
+    second = Netcat(NetcatConfig(port=first.port, host=LOOPBACK), context(tmp_path))
+    with pytest.raises(ConfigError, match="somebody else listens"):
+        second.open()
+    first.close()
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,8 +39,15 @@ class Fault:
             return f"{self.place}: {self.message}"
         first = max(0, column - 1 - _EXCERPT_COLUMNS // 2) if len(line) > _EXCERPT_COLUMNS else 0
         shown = line[first : first + _EXCERPT_COLUMNS]
-        before = "".join("\t" if c == "\t" else " " for c in shown[: column - 1 - first])
+        before = "".join("\t" if c == "\t" else " " * _width(c) for c in shown[: column - 1 - first])
         return f"{self.place}: {self.message}\n    {shown}\n    {before}^"
+
+
+def _width(character: str) -> int:
+    """Columns of a terminal that it takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 class FlowError(ConfigError):

@@ -112,6 +112,12 @@ def test_parse_of_nothing_is_an_empty_flow(text: str) -> None:
     assert parse(text).nodes == ()
 
 
+def test_caret_stands_below_the_fault_behind_wide_characters() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse('w : tail("日本e\u0301" 5) | file ;', "f")
+    assert str(caught.value).splitlines()[2] == " " * (4 + len('w : tail("') + 5 + len('" ')) + "^"
+
+
 def test_fault_has_place_message_excerpt_and_caret() -> None:
     assert faults('ok : a | b ;\n\tweb : tail("x" 5) | file ;\n') == (
         'app.flow:2:17: found "5", expected ")" or ","\n    \tweb : tail("x" 5) | file ;\n    \t               ^',

@@ -22,7 +22,7 @@ def physical_row(master: str, status: wire.NodeStatus) -> PhysicalRow:
         name=status.name,
         role=status.role,
         host=status.host,
-        labels=dict(status.labels),
+        labels=dict(sorted(status.labels.items())),
         master=master,
         version=status.version,
         instance=status.instance,

@@ -43,6 +43,10 @@ class _OverError(Exception):
     """This connection is to end; the message says why."""
 
 
+class _MovedError(_OverError):
+    """The master has sent this node to others."""
+
+
 class Attachment:
     """`handle` hears everything a master says but what keeps the connection. `unanswered` is called after every round in
     which no master answered. *Thread*: the event loop's."""
@@ -70,6 +74,7 @@ class Attachment:
         self._start = 0  # see Register
         self._heard_s = 0.0
         self._failures = 0  # in a row
+        self._moved = False  # the last connection ended because its master wanted that
 
     def report_soon(self) -> None:
         """Something has changed."""
@@ -94,7 +99,9 @@ class Attachment:
             why = await self._attach(address)
             was_attached, self.master, self.session = self.master, "", 0
             if was_attached:
-                log.warning("master_lost", master=was_attached, address=address, reason=why)
+                # A planned move is no trouble: masters even out their load whenever one comes.
+                say, event = (log.info, "master_left") if self._moved else (log.warning, "master_lost")
+                say(event, master=was_attached, address=address, reason=why)
                 self._failures = 0
                 await asyncio.sleep(random.uniform(0, NEXT_S_MAX))
             else:
@@ -122,6 +129,7 @@ class Attachment:
 
     async def _attach(self, address: str) -> str:
         """Gives why it ended."""
+        self._moved = False
         try:
             async with grpc.aio.insecure_channel(address, options=control_options()) as channel:
                 await asyncio.wait_for(_ready(channel), CONNECT_S_MAX)
@@ -136,6 +144,9 @@ class Attachment:
             return "no answer in time"
         except grpc.aio.AioRpcError as error:
             return f"{error.code().name}: {error.details()}"
+        except _MovedError as error:
+            self._moved = True
+            return str(error)
         except (_OverError, asyncio.InvalidStateError) as error:
             return str(error) or "the connection ended while a message was being written"
 
@@ -168,7 +179,7 @@ class Attachment:
                     self._start = message.heard.start or self._start
                 case "move":
                     self._first(message.move.masters)
-                    raise _OverError("it asked this node to attach elsewhere")
+                    raise _MovedError("it asked this node to attach elsewhere")
                 case "refused":
                     self._refused(message.refused)
                 case _:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+import structlog
 
 from qanat.control.attachment import Attachment
 from qanat.errors import FencedError
@@ -125,7 +126,10 @@ def test_node_moves_where_it_is_asked_to():
             await m0.says.put(wire.ToNode(move=wire.Move(masters=[m1.address])))
             await m1.registered.wait()
 
-    run(scenario)
+    with structlog.testing.capture_logs() as logs:
+        run(scenario)
+    assert [each["log_level"] for each in logs if each["event"] == "master_left"] == ["info"]
+    assert not [each for each in logs if each["event"] == "master_lost"]
 
 
 def test_node_finds_masters_that_it_was_only_told_of():

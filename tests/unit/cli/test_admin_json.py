@@ -32,7 +32,7 @@ class Answering:
     def call(self, method, request):
         return self.reply
 
-    def stream(self, method, request):
+    def follow(self, method, left, lost):
         return iter([self.reply])
 
 

@@ -140,10 +140,14 @@ class _Binder:
 
 
 def _without_value(keyword: Keyword) -> SourcePlace:
-    """Where an argument is that does not exist: nobody knows whether its value may be shown, so the line ends before it."""
-    place = keyword.place
-    before = place.source_line[: place.column - 1 + len(keyword.name)]
-    return replace(place, source_line=f"{before}=..." if before else "")
+    """Where an argument is that does not exist: nobody knows whether a text that it is given may be shown, so the line ends
+    before that."""
+    place, value = keyword.place, keyword.value.place
+    line = place.source_line
+    is_quoted = value.line == place.line and line[value.column - 1 : value.column] in ("'", '"')
+    if not line or not (is_quoted or looks_secret(keyword.name)):
+        return place
+    return replace(place, source_line=f"{line[: place.column - 1 + len(keyword.name)]}=...")
 
 
 # Reading annotations takes a hundred times as long as binding a call; there are about as many configurations as components.

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -126,6 +127,11 @@ def postgresql(postgresql_installed: None, tmp_path_factory: pytest.TempPathFact
     with Postgres(tmp_path_factory.mktemp("postgresql")) as server:
         yield server
 
+
+# Who is started in the background by a script ignores Ctrl-C, and so would every program that is started from here; some tests
+# press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What repeats on an ensemble, in another format or with a channel between what the other tests show on the embedded store, in
 # raw files and without one; and large values: `make long`.

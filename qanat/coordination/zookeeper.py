@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
 from kazoo.client import KazooClient, KazooState, TransactionRequest
 from kazoo.exceptions import (
     CancelledError,
@@ -37,6 +38,8 @@ from qanat.coordination.store import Check, Create, Delete, Node, Op, SessionSta
 from qanat.coordination.watching import SessionBoard
 from qanat.coordination.zookeeper_url import ZookeeperOptions
 from qanat.errors import NotConnectedError, OutcomeUnknownError
+
+log = structlog.get_logger(__name__)
 
 # Requests on their way at a time. kazoo wakes its thread through a socket pair that holds about 270 wake-ups; one more
 # would block the event loop while it has no connection.
@@ -68,6 +71,18 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         super().__init__()
         self._tls = tls
+
+    def spawn(self, func: Callable[..., None], *args: Any, **kwargs: Any) -> threading.Thread:
+        """With a word in the log instead of a traceback about an error that kazoo didn't foresee: it has said CLOSED by
+        then, and `Connection` begins anew. One that was seen: an answer to a request that it gave up as a session expired."""
+
+        def run() -> None:
+            try:
+                func(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the thread's root, of another's code
+                log.warning("zookeeper_thread_failed", thread=func.__name__, reason=repr(error))
+
+        return super().spawn(run)  # type: ignore[no-any-return]
 
     def select(self, reads: Sequence[Any], writes: Any, errors: Any, timeout: float | None = None) -> Any:
         """With TLS, a reply may have been received behind another that was read: the socket itself is quiet then."""

@@ -93,9 +93,19 @@ class Daemon:
         """SIGCONT."""
         self._signal(signal.SIGCONT)
 
-    def terminate(self) -> None:
-        """SIGTERM, without waiting."""
+    def terminate(self, seconds_max: float = WAIT_S_MAX) -> None:
+        """SIGTERM, once it is more than a Python that starts; without waiting for its end. Raises DaemonError."""
+        wait_until(self._heeds_sigterm, f"{self.name} to heed SIGTERM", seconds_max)
         self._signal(signal.SIGTERM)
+
+    def _heeds_sigterm(self) -> bool:
+        if not self.is_running or self.process is None:
+            return True
+        with contextlib.suppress(FileNotFoundError):
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            caught = re.search(r"SigCgt:\s+(\w+)", status)
+            return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+        return True
 
     def stop(self, seconds_max: float = STOP_S_MAX) -> int:
         """SIGTERM; the exit code. Raises DaemonError when it takes too long."""

@@ -43,6 +43,7 @@ class Connection:
         self._batches = 0
         self._awaited = "connection"
         self._welcomed = asyncio.Event()
+        self._released = asyncio.Event()
         self._messages = 0  # received
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -61,6 +62,19 @@ class Connection:
         self._batches += 1
         self._outbox.append((data, True))
         self._ready.set()
+
+    async def release(self, seconds_max: float) -> None:
+        """Give the claim up, so that whoever has it next need not fence the collector; for when all that was sent is acked.
+        Nothing more is handled. That no answer comes does no harm."""
+        self._handle = lambda event: None
+        self.send(wire.ToCollector(release=wire.Release()))
+        released = asyncio.ensure_future(self._released.wait())
+        try:
+            await asyncio.wait(
+                (released, self._task), timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            released.cancel()
 
     async def close(self) -> None:
         """End the connection now; idempotent."""
@@ -142,6 +156,7 @@ class Connection:
             case "fenced":
                 return m.FencedOff(number, message.fenced.instance_epoch, message.fenced.instance)
             case "released":
+                self._released.set()
                 return m.ReleaseDone(number)
         return None  # from a newer collector: nothing that this version has to know
 
@@ -156,3 +171,13 @@ class Connection:
                 if is_batch:
                     self._batches -= 1
                     self._on_room()
+
+
+async def answers(destination: str) -> bool:
+    """Whether a collector accepts a connection there, soon."""
+    async with grpc.aio.insecure_channel(destination, options=channel_options()) as channel:
+        try:
+            await asyncio.wait_for(channel.channel_ready(), 1.0)
+        except TimeoutError:
+            return False
+        return True

@@ -145,7 +145,7 @@ class Dealt(Table):
     def _end(self, share: Share, task: asyncio.Task[None]) -> None:
         """Drain it. One that waits for its turn has nothing to drain."""
         if (delivery := self._serving.get(share)) is not None:
-            delivery.stop()
+            delivery.stop(release=True)
         else:
             task.cancel()
 

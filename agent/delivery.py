@@ -15,11 +15,10 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-import grpc
 import structlog
 
 from agent.abreast import Pace, Progress
-from agent.connection import Connection
+from agent.connection import Connection, answers
 from agent.lag import Lag
 from agent.source_thread import SourceThread
 from qanat import limits
@@ -32,7 +31,7 @@ from qanat.errors import FencedError, RetryableError
 from qanat.metrics import AgentMetrics
 from qanat.rpc.backoff import backoff_s
 from qanat.rpc.codec import after_rewinds, encode_batch
-from qanat.rpc.options import PROTOCOL, channel_options
+from qanat.rpc.options import PROTOCOL
 from qanat.wire.v1 import delivery_pb2 as wire
 
 log = structlog.get_logger(__name__)
@@ -50,6 +49,7 @@ CHAIN_RETRY_S_MAX = (
     0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
 )
 HURRY_S_MAX = 1.0  # after a master's word that collectors changed, which a thousand agents hear at once
+RELEASE_S_MAX = 2.0  # one write to the store; who comes next can do without it
 MEASURE_S = 1.0  # a scrape is some ten times rarer
 # What was sent on a connection that broke, and was not sought again yet: bytes, and when the oldest was read.
 _NOTHING = (0, math.inf)
@@ -92,6 +92,7 @@ class Delivery:
         self._stopping = False
         self._emptying = False
         self._leaves = False
+        self._releases = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
@@ -123,14 +124,21 @@ class Delivery:
                 raise self._failure
             if self._leaves:
                 await self._thread.ask(self._source.save)
+            if self._releases:
+                await self._release()
         finally:
             await self._close()
 
-    def stop(self, *, empty: bool = False, leave: bool = False) -> None:
+    async def _release(self) -> None:
+        if self._connection is not None and self.core.is_drained and self.core.phase is Phase.STREAMING:
+            await self._connection.release(RELEASE_S_MAX)
+
+    def stop(self, *, empty: bool = False, leave: bool = False, release: bool = False) -> None:
         """Read nothing more, or with `empty` only what there is now; `run` ends when what was sent is acked. Cancel it not
         to wait for that. `leave`: another takes over the source, which has to know what was acked; `run` may raise
-        RetryableError."""
+        RetryableError. `release`: another process goes on under this name, perhaps at another collector."""
         self._stopping = True
+        self._releases = release
         self._emptying = empty
         self._leaves = leave
         self.may_begin.set()
@@ -433,17 +441,8 @@ class Delivery:
             if self.core.destination == 0 or self.core.phase is not Phase.STREAMING:
                 healthy = 0
                 continue
-            healthy = healthy + 1 if await _answers(self.core.destinations[0]) else 0
+            healthy = healthy + 1 if await answers(self.core.destinations[0]) else 0
             if healthy >= PROBES_HEALTHY:
                 log.info("collector_preferred_is_back", destination=self.core.destinations[0])
                 self._handle(m.FirstIsHealthy())
                 healthy = 0
-
-
-async def _answers(destination: str) -> bool:
-    async with grpc.aio.insecure_channel(destination, options=channel_options()) as channel:
-        try:
-            await asyncio.wait_for(channel.channel_ready(), 1.0)
-        except TimeoutError:
-            return False
-        return True

@@ -106,6 +106,24 @@ def test_agents_share_a_topic_and_each_event_is_stored_once_whoever_dies_sleeps_
     shared.assert_exactly_once()
 
 
+def test_partition_that_moves_to_another_collector_is_released_before(shared):
+    """Nobody fences the collector that it leaves, which would cost all other senders of that one its open transaction."""
+    cluster = shared.cluster
+    c1, c2 = (cluster.collector(name, "roll=300ms") for name in ("c1", "c2"))
+    a1, a2 = shared.agent("a1", c1), shared.agent("a2", c2)
+    shared.write(1000)
+    for each in (c1, c2, a1):
+        each.start()
+    cluster.wait_until(lambda: c1.stored_events() == PARTITIONS * shared.lines, "the first to store all")
+    a2.start()
+    cluster.wait_until(lambda: len(held(a1)) == len(held(a2)) == 2, "both to have two partitions")
+    shared.write(1000)
+    shared.wait_until_stored()
+    assert c2.stored_events() == 2 * 1000
+    assert "claim_taken_over" not in c2.text()
+    shared.assert_exactly_once()
+
+
 def test_agent_that_is_killed_has_its_partitions_again_at_once_and_begins_where_it_began(shared):
     """Nothing of what is there at first is wanted, and nothing was stored when the agent dies."""
     cluster = shared.cluster

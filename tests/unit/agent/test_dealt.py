@@ -11,12 +11,17 @@ from typing import Any
 import pytest
 
 from agent import dealt
+from agent.channelled import Channelled
 from agent.dealer import Dealer, DealtSource, Share, Table, dealer_of
 from agent.dealt import Dealt
+from agent.delivery import Delivery
 from agent.fan_in import FanIn
+from agent.managed import AgentProgram
+from agent.program import Agent
 from agent.summed import Summed
 from qanat.component import Source
 from qanat.errors import FencedError
+from qanat.flow.parser import parse
 from qanat.metrics import Metrics
 from tests.unit.agent.scripted import Streams, context
 
@@ -79,7 +84,8 @@ class Delivering:
         if self.fenced.is_set():
             raise FencedError("another process")
 
-    def stop(self) -> None:
+    def stop(self, *, release: bool) -> None:
+        assert release
         self.stopped.set()
 
 
@@ -246,3 +252,39 @@ def test_measures_of_shares_are_summed_and_those_that_ended_do_not_count():
     text = metrics.render().decode()
     assert 'qanat_lag_bytes{logical_node="web"} 10.0' in text
     assert 'qanat_unacked_age_seconds{logical_node="web"} 3.0' in text
+
+
+def built(tmp_path: Path, text: str) -> Any:
+    """What an agent runs for a statement."""
+    program = AgentProgram(Agent("a1", tmp_path, [], Metrics()))
+    return program.build(parse(text).nodes[0])
+
+
+@pytest.mark.parametrize(
+    ("source", "sink", "parts"),
+    [
+        ('kafka("k:9092", "t")', 'agentE2ESink("c1")', [Dealt]),
+        ('kafka("k:9092", "t")', '[ agentE2ESink("c1"), agentE2ESink("c2") ]', [Dealt, Dealt]),
+        ('kafka("k:9092", "t", partitions="0-3")', 'agentE2ESink("c1")', [Delivery]),
+        ('kafka("k:9092", "t", member="1/2")', 'agentE2ESink("c1")', [Delivery]),
+        ('kafka("k:9092", "t")', 'agentBESink("c1")', [Channelled]),
+        ('[ kafka("k:9092", "t"), kafka("k:9092", "u") ]', 'agentE2ESink("c1")', [Delivery]),
+    ],
+)
+def test_topic_is_dealt_out_where_nothing_stands_between_it_and_the_collector(tmp_path, source, sink, parts):
+    assert [type(part) for part in built(tmp_path, f"web : {source} | {sink} ;")._parts] == parts
+
+
+def test_further_destination_is_a_group_of_its_own_that_has_all_of_the_topic(tmp_path):
+    sinks = '[ agentE2ESink("c1"), agentE2ESink("c2") ]'
+    parts = built(tmp_path, f'web : kafka("k:9092", "t", group="g") | {sinks} ;')._parts
+    assert [part._dealer._of.group for part in parts] == ["g", "g#1"]
+    assert len({part._dealer._of.member for part in parts}) == 2
+
+
+def test_other_chain_is_for_what_is_dealt_from_now_on_without_a_new_pipeline(tmp_path):
+    text = 'web : kafka("k:9092", "t") | agentE2EChain({}) ;'
+    running = built(tmp_path, text.format('"c1", "c2"'))
+    assert running.amend(parse(text.format('"c2", "c3"')).nodes[0])
+    assert running._parts[0].chain == ("c2:35853", "c3:35853")
+    assert not running.amend(parse(text.replace('"t"', '"u"').format('"c2", "c3"')).nodes[0])

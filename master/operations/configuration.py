@@ -252,7 +252,8 @@ async def _shown(
     desk: Desk, snapshot: Snapshot, planned: Sequence[calls.Change], revision: int, *, applied: bool
 ) -> calls.Plan:
     """With where it runs. What was stored is not called a failure because the store went away after it."""
-    cluster = desk.cluster(_as_planned(snapshot, planned))
+    # On a thread: thousands of statements are parsed, and nodes need not wait for that.
+    cluster = await asyncio.to_thread(desk.cluster, _as_planned(snapshot, planned))
     known = await desk.everybody()
     names = {change.logical for change in planned}
     runs_on: dict[str, list[str]] = {}

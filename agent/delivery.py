@@ -380,7 +380,8 @@ class Delivery:
         if isinstance(event, m.Welcomed):
             log.info("collector_welcomes", node=self._context.logical_node, destination=self.destination)
         elif isinstance(event, m.Disconnected):
-            log.warning("collector_lost", destination=self.destination, reason=event.reason)
+            node = self._context.logical_node
+            log.warning("collector_lost", node=node, destination=self.destination, reason=event.reason)
         elif isinstance(event, m.Rewound):
             self._metrics.rewound()
         events, payload_bytes, batches = self._acked()
@@ -443,6 +444,7 @@ class Delivery:
                 continue
             healthy = healthy + 1 if await answers(self.core.destinations[0]) else 0
             if healthy >= PROBES_HEALTHY:
-                log.info("collector_preferred_is_back", destination=self.core.destinations[0])
+                node, first = self._context.logical_node, self.core.destinations[0]
+                log.info("collector_preferred_is_back", node=node, destination=first)
                 self._handle(m.FirstIsHealthy())
                 healthy = 0

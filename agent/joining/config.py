@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from qanat import limits
+from qanat.component import Wrong
 from qanat.config import Bytes, Seconds
+from qanat.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.joining.joiner import Joiner
@@ -45,6 +47,14 @@ class Multiline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="mu
             raise ValueError(
                 f"max_bytes={self.max_bytes} must be from 1 to {limits.EVENT_BYTES_MAX}, the largest event"
             )
+
+
+def wrong_multiline(multiline: Multiline | None) -> Iterable[Wrong]:
+    """Of an argument `multiline`: patterns that are none. *Blocking*: imports Arrow, if there is any."""
+    try:
+        joiner_for(multiline, "lines", lambda name, n: None)
+    except ConfigError as error:
+        yield Wrong("multiline", str(error).removesuffix("."))
 
 
 def joiner_for(multiline: Multiline | None, form: Format, count: Callable[[str, int], None]) -> Joiner | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from agent.joining.config import Multiline
+from qanat.component import Wrong
 from qanat.errors import ConfigError
 
 DelimMode = Literal["exclude", "prev", "next"]
@@ -29,14 +31,22 @@ def multiline_of(what: str, delim: str, mode: DelimMode) -> Multiline | None:
         is_next = behind.startswith(begin) and behind.endswith(end)
         behind = behind[len(begin) : -len(end)] if is_next else ""
     if mode == "prev" or not behind or any(each in behind for each in _LINE_ENDS):
-        raise ConfigError(_instead(what, delim, mode))
+        raise ConfigError(f"{what}: {_instead(delim, mode)}.")
     return Multiline(start=f"^(?:{behind})")
 
 
-def _instead(what: str, delim: str, mode: DelimMode) -> str:
+def wrong_delim(delim: str, mode: DelimMode) -> Iterable[Wrong]:
+    """See Component.check."""
+    try:
+        multiline_of("", delim, mode)
+    except ConfigError:
+        yield Wrong("delim", _instead(delim, mode))
+
+
+def _instead(delim: str, mode: DelimMode) -> str:
     shown = delim.replace("\\", "\\\\").replace(LINE_END, "\\n").replace('"', '\\"')
     return (
-        f'{what}(delim="{shown}", delimMode={mode}) has no counterpart: events are made of whole lines, whose ends are not kept. '
+        f'delim="{shown}", delimMode={mode} has no counterpart: events are made of whole lines, whose ends are not kept. '
         'Events that begin with a pattern are delim="\\nPATTERN", delimMode=next, or multiline=multiline(start="^PATTERN"); '
-        'those whose other lines have one are multiline=multiline(continue="PATTERN"); for an event a line leave both out.'
+        'those whose other lines have one are multiline=multiline(continue="PATTERN"); for an event a line leave both out'
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 
-from agent.live.arguments import Encrypted, refuse
+from agent.faults import refuse
+from agent.live.arguments import Encrypted
 from agent.live.handshakes import logged
 from qanat.errors import ConfigError
 

@@ -20,6 +20,7 @@ from typing import ClassVar
 import msgspec
 
 from agent.avro.server import AvroServer, Compression, Settings
+from agent.faults import refuse, wrong_event_bytes
 from agent.live import tls
 from agent.live.arguments import Encrypted, Port
 from agent.live.framing import OversizeOf, SizePolicy
@@ -56,8 +57,7 @@ class Avro(ServedSource):
     @classmethod
     def check(cls, config: AvroConfig) -> Iterable[Wrong]:
         """See Component.check."""
-        if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
-            yield Wrong("event_bytes", f"it must be from 1 to {limits.EVENT_BYTES_MAX}")
+        yield from wrong_event_bytes(config.event_bytes)
         yield from config.wrong()
 
     def __init__(self, config: AvroConfig, context: Context) -> None:
@@ -75,6 +75,7 @@ class Avro(ServedSource):
     def open(self) -> None:
         """Raises ConfigError."""
         config = self._config
+        refuse(self.name, self.check(config))
         context = tls.server_context(self.name, config)
         if context is not None:
             # Flume's clients speak through Netty 3, whose TLS 1.3 on a new Java ends in a bad record MAC.

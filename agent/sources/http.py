@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
+from agent.faults import refuse, wrong_event_bytes
 from agent.live import tls
-from agent.live.arguments import Encrypted, Port, refuse
+from agent.live.arguments import Encrypted, Port
 from agent.live.source import ServedSource
 from qanat import limits
 from qanat.component import Context, Events, Parcel, Wrong
@@ -129,8 +130,7 @@ def wrong_sizes(request_bytes: int, event_bytes: int) -> Iterable[Wrong]:
     """What is wrong with the limits of a source that takes requests."""
     if not 1 <= request_bytes <= REQUEST_BYTES_MAX:
         yield Wrong("request_bytes", f"{request_bytes} must be from 1 to {REQUEST_BYTES_MAX}")
-    if not 1 <= event_bytes <= limits.EVENT_BYTES_MAX:
-        yield Wrong("event_bytes", f"{event_bytes} must be from 1 to {limits.EVENT_BYTES_MAX}")
+    yield from wrong_event_bytes(event_bytes)
 
 
 def _accepted(said: object, kind: str) -> Answer:

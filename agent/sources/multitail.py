@@ -7,13 +7,14 @@ Guarantee: that of [tail](tail.md), which takes any number of paths as well; her
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import msgspec
 
-from agent.sources.tail import Tail, TailOptions, faults_of
+from agent.sources.tail import Tail, TailOptions, wrong_options
 from agent.tailing.discovery import Discovery
-from qanat.component import Context
+from qanat.component import Context, Wrong
 
 
 class MultitailConfig(TailOptions, frozen=True, forbid_unknown_fields=True):
@@ -40,11 +41,12 @@ class Multitail(Tail):
         """See Tail."""
         return self._config.start == "end"
 
-    def faults(self) -> list[str]:
-        """See Tail."""
-        faults = faults_of(self.name, self._config)
-        if not self._files or not all(self._files):
-            faults.append(
-                'multitail() needs at least one path, and none of them empty: multitail("/var/log/a.log", "/var/log/b.log").'
+    @classmethod
+    def check(cls, config: MultitailConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from wrong_options(config)
+        if not config.files or not all(config.files):
+            yield Wrong(
+                "files",
+                'give at least one path, and none that is empty: multitail("/var/log/a.log", "/var/log/b.log")',
             )
-        return faults

@@ -9,18 +9,19 @@ is full no connection is read, and the peers wait.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import msgspec
 
+from agent.faults import refuse, wrong_event_bytes
 from agent.live.arguments import Listening, Port
 from agent.live.framing import LineFramer, SizePolicy
 from agent.live.source import ServedSource
 from agent.live.tcp import TcpServer
 from qanat import limits
-from qanat.component import Context
+from qanat.component import Context, Wrong
 from qanat.config import Bytes
-from qanat.errors import ConfigError
 
 ANSWER = b"OK\n"
 
@@ -47,13 +48,16 @@ class Netcat(ServedSource):
         super().__init__(config, context)
         self._config = config
 
+    @classmethod
+    def check(cls, config: NetcatConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from wrong_event_bytes(config.event_bytes)
+        yield from config.wrong()
+
     def open(self) -> None:
         """Raises ConfigError."""
         config = self._config
-        if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
-            raise ConfigError(
-                f"netcat(event_bytes={config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}."
-            )
+        refuse(self.name, self.check(config))
         policy = SizePolicy(config.event_bytes, config.oversize, self.context.count)
         server = TcpServer(
             self.name,

@@ -8,16 +8,17 @@ counted (`datagrams_lost`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import msgspec
 
-from agent.live.arguments import Port
+from agent.faults import refuse
+from agent.live.arguments import Port, wrong_host
 from agent.live.datagrams import Received
 from agent.live.source import ServedSource
 from agent.live.udp import BUFFER_BYTES, UdpServer
-from qanat.component import Context, Events, Parcel
+from qanat.component import Context, Events, Parcel, Wrong
 from qanat.config import Bytes
 
 
@@ -42,8 +43,14 @@ class NetcatUdp(ServedSource):
         super().__init__(config, context)
         self._config = config
 
+    @classmethod
+    def check(cls, config: NetcatUdpConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        return wrong_host(config.host)
+
     def open(self) -> None:
         """Raises ConfigError."""
+        refuse(self.name, self.check(self._config))
         server = UdpServer(self.name, _bodies, self.context.count)
         server.open(self._config.host, self._config.port, self._config.buffer)
         self._server = server

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
+from agent.faults import refuse
 from agent.live import tls
-from agent.live.arguments import Encrypted, Port, refuse
+from agent.live.arguments import Encrypted, Port
 from agent.sources.http import ANSWER_S_MAX, REQUEST_BYTES_MAX, wrong_sizes
 from qanat import limits
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong

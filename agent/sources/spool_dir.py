@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import msgspec
 
+from agent.faults import refuse, wrong_pattern
 from agent.joining.config import Format, Multiline
 from agent.spooling.completion import Completion, Renaming, Tracking
 from agent.spooling.listing import Directory
 from agent.spooling.reading import Reading
-from agent.spooling.source import TEXTS, Deserializers, Kind, SpoolSource, attributes_of
+from agent.spooling.source import TEXTS, Deserializers, Kind, SpoolSource, attributes_of, wrong_text
 from agent.spooling.spool import Spool, check_directory
 from qanat import limits
-from qanat.component import Context
+from qanat.component import Context, Wrong
 from qanat.config import Bytes, Seconds
-from qanat.errors import ConfigError
 
 
 class SpoolDirConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +72,8 @@ class SpoolDir(SpoolSource):
 
     def __init__(self, config: SpoolDirConfig, context: Context) -> None:
         super().__init__(config, context)
-        include, ignore = _patterns(config)
+        refuse(self.name, self.check(config))
+        include, ignore = (re.compile(pattern, re.DOTALL) for pattern in (config.include, config.ignore))
         csv = (config.columns, config.delimiter, config.quote)
         deserializers = Deserializers("spoolDir", config.deserializer, config, context, csv)
         self._config = config
@@ -93,6 +95,24 @@ class SpoolDir(SpoolSource):
             remembers=False,
         )
 
+    @classmethod
+    def check(cls, config: SpoolDirConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        if not config.directory:
+            yield Wrong("directory", 'it is empty; give one: spoolDir("/var/spool/in")')
+        for argument in ("suffix", "failed_suffix"):
+            suffix = getattr(config, argument)
+            if not suffix or "/" in suffix:
+                yield Wrong(argument, f'"{suffix}" must be what names of files end in, as ".COMPLETED"')
+        if config.suffix == config.failed_suffix:
+            yield Wrong("failed_suffix", "it must differ from suffix=")
+        yield from wrong_pattern("include", config.include)
+        yield from wrong_pattern("ignore", config.ignore)
+        if config.poll_interval <= 0:
+            yield Wrong("poll_interval", "it must be more than 0")
+        yield from _wrong_csv(config)
+        yield from wrong_text(config.deserializer, config)
+
     def open(self) -> None:
         check_directory(self._config.directory, writable=_writes(self._config), what="spoolDir")
         super().open()
@@ -109,30 +129,10 @@ def _writes(config: SpoolDirConfig) -> bool:
     return not (config.delete == "never" and config.tracking == "tracker_dir" and is_elsewhere)
 
 
-def _patterns(config: SpoolDirConfig) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    faults, found = _faults(config), []
-    for name, pattern in (("include", config.include), ("ignore", config.ignore)):
-        try:
-            found.append(re.compile(pattern, re.DOTALL))
-        except re.error as error:
-            faults.append(f'spoolDir({name}="{pattern}") is no regular expression: {error}.')
-    if faults:
-        raise ConfigError(*faults)
-    return found[0], found[1]
-
-
-def _faults(config: SpoolDirConfig) -> list[str]:
-    faults = []
-    for name in ("suffix", "failed_suffix"):
-        suffix = getattr(config, name)
-        if not suffix or "/" in suffix:
-            faults.append(f'spoolDir({name}="{suffix}") must be what names of files end in, as ".COMPLETED".')
-    if config.suffix == config.failed_suffix:
-        faults.append("spoolDir(suffix=..., failed_suffix=...) must differ.")
-    if config.poll_interval <= 0:
-        faults.append("spoolDir(poll_interval=...) must be more than 0.")
-    if len(config.delimiter) != 1 or len(config.quote) != 1 or config.delimiter == config.quote:
-        faults.append("spoolDir(delimiter=..., quote=...) must be one character each, and not the same.")
-    if not config.delimiter.isascii() or not config.quote.isascii():
-        faults.append("spoolDir(delimiter=..., quote=...) must be ASCII.")
-    return faults
+def _wrong_csv(config: SpoolDirConfig) -> Iterable[Wrong]:
+    for argument in ("delimiter", "quote"):
+        given = getattr(config, argument)
+        if len(given) != 1 or not given.isascii():
+            yield Wrong(argument, f'"{given}" must be one ASCII character')
+    if config.delimiter == config.quote:
+        yield Wrong("quote", "it must not be the delimiter")

@@ -100,7 +100,13 @@ class SyslogTls(SyslogTcp):
     @classmethod
     def check(cls, config: SyslogTlsConfig) -> Iterable[Wrong]:
         """See Component.check."""
-        yield from _encryption(config).wrong()
+        yield from super().check(config)
+        if config.certificate:
+            yield from _encryption(config).wrong()
+        else:
+            yield Wrong(
+                "certificate", "it is empty, and without it there is no TLS; for none there is syslogTcp"
+            )
 
     def __init__(self, config: SyslogTlsConfig, context: Context) -> None:
         super().__init__(config, context)

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import msgspec
 import structlog
 
-from agent.joining.config import TIMEOUT_S, Format, Multiline, joiner_for
-from agent.joining.delimiter import LINE_END, DelimMode, multiline_of
+from agent.faults import refuse, wrong_event_bytes
+from agent.joining.config import TIMEOUT_S, Format, Multiline, joiner_for, wrong_multiline
+from agent.joining.delimiter import LINE_END, DelimMode, multiline_of, wrong_delim
 from agent.tailing import state as state_file
 from agent.tailing.copies import Copies
 from agent.tailing.dead_letters import DeadLetters
@@ -42,9 +43,9 @@ from agent.tailing.tracker import Tracker
 from agent.tailing.watch import Watch
 from qanat import limits
 from qanat.batch import Batch
-from qanat.component import Context, Source, StreamEvent, StreamFinished
+from qanat.component import Context, Source, StreamEvent, StreamFinished, Wrong
 from qanat.config import Bytes, Seconds
-from qanat.errors import ConfigError, CorruptError, RetryableError
+from qanat.errors import CorruptError, RetryableError
 from qanat.limits import Oversize
 
 _log = structlog.get_logger()
@@ -90,18 +91,18 @@ class TailConfig(TailOptions, frozen=True, forbid_unknown_fields=True):
     )  # Flume OG's word for start="end"
 
 
-def faults_of(what: str, config: TailOptions) -> list[str]:
-    """Everything wrong with the options of the source that is called `what`."""
-    faults = []
-    if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
-        faults.append(f"{what}(event_bytes={config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}.")
+def wrong_options(config: TailOptions) -> Iterable[Wrong]:
+    """Of every source that follows files."""
+    yield from wrong_event_bytes(config.event_bytes)
     if config.open_files < 1:
-        faults.append(f"{what}(open_files={config.open_files}) must be at least 1.")
-    if min(config.poll_interval, config.rescan) <= 0:
-        faults.append(f"{what}(poll_interval=..., rescan=...) must be more than 0.")
+        yield Wrong("open_files", f"{config.open_files} must be at least 1")
+    for argument in ("poll_interval", "rescan"):
+        if getattr(config, argument) <= 0:
+            yield Wrong(argument, "it must be more than 0")
     if config.multiline is not None and (config.delim, config.delim_mode) != (LINE_END, "exclude"):
-        faults.append(f"{what}(multiline=..., delim=...) say the same in two ways; leave one of them out.")
-    return faults
+        yield Wrong("delim", "it says the same as multiline= in two ways; leave one of them out")
+    yield from wrong_delim(config.delim, config.delim_mode)
+    yield from wrong_multiline(config.multiline)
 
 
 class Tail(Source):
@@ -150,6 +151,16 @@ class Tail(Source):
         self._watch: Watch | None = None
         self._identified = False
 
+    @classmethod
+    def check(cls, config: Any) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from wrong_options(config)
+        paths = [path for path in config.paths if isinstance(path, str)]
+        if not paths or not all(paths) or any(isinstance(path, bool) for path in config.paths[:-1]):
+            yield Wrong(
+                "paths", 'give at least one path or glob, and none that is empty: tail("/var/log/syslog")'
+            )
+
     # -- what differs between the sources that follow files -----------------------------------------------------------
 
     def discovery(self) -> Discovery:
@@ -167,18 +178,6 @@ class Tail(Source):
         config = self._config
         assert isinstance(config, TailConfig)
         return config.start == "end" or config.start_from_end or True in config.paths
-
-    def faults(self) -> list[str]:
-        """Everything wrong with the configuration."""
-        config = self._config
-        assert isinstance(config, TailConfig)
-        faults = faults_of(self.name, config)
-        paths = [path for path in config.paths if isinstance(path, str)]
-        if not paths or not all(paths) or any(isinstance(path, bool) for path in config.paths[:-1]):
-            faults.append(
-                'tail() needs at least one path or glob, and none of them empty: tail("/var/log/syslog").'
-            )
-        return faults
 
     def _make_reader(self, config: TailOptions, dead: DeadLetters) -> Reader:
         policy, event_bytes = Oversize(config.oversize), config.event_bytes
@@ -198,9 +197,7 @@ class Tail(Source):
 
     def open(self) -> None:
         """Load state and look at the files. Raises ConfigError."""
-        faults = self.faults()
-        if faults:
-            raise ConfigError(*faults)
+        refuse(self.name, self.check(self._config))
         self._watch = Watch(self._config.watch)
         try:
             state = state_file.load(self.context.state_dir)

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar
 
 import msgspec
 
-from agent.sources.tail import Tail, TailOptions, faults_of
+from agent.faults import wrong_pattern
+from agent.sources.tail import Tail, TailOptions, wrong_options
 from agent.tailing import names
 from agent.tailing.discovery import Discovery, Tree
 from qanat import limits
-from qanat.component import Context
+from qanat.component import Context, Wrong
 
 
 class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="group"):
@@ -83,37 +84,31 @@ class TailDir(Tail):
         """See Tail."""
         return self._config.start == "end" or self._directory.start_from_end
 
-    def faults(self) -> list[str]:
-        """See Tail."""
-        config = self._directory
-        faults = faults_of(self.name, config)
+    @classmethod
+    def check(cls, config: TailDirConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from wrong_options(config)
         if not config.dir and not config.groups:
-            faults.append('tailDir() needs a directory, or groups of files: tailDir("/var/log/app", ".*").')
-        if _compiled(config.fileregex) is None:
-            faults.append(f'tailDir(fileregex="{config.fileregex}") is no regular expression.')
+            yield Wrong("dir", 'give a directory, or groups of files: tailDir("/var/log/app", ".*")')
+        yield from wrong_pattern("fileregex", config.fileregex)
         if not config.file_header:
-            faults.append('tailDir(file_header="") must be the name of an attribute.')
+            yield Wrong("file_header", "it is empty, and must be the name of an attribute")
         for group in config.groups:
-            faults += _faults(group)
-        return faults
+            yield from (Wrong("groups", why) for why in _faults(group))
 
 
-def _faults(group: Group) -> list[str]:
-    faults = []
+def _faults(group: Group) -> Iterable[str]:
     if _tree_of(group) is None:
-        faults.append(
+        yield (
             f'group("{group.name}", "{group.path}") needs an absolute directory, a slash and a regular expression, '
-            'as "/var/log/web/.*\\\\.log".'
+            'as "/var/log/web/.*\\\\.log"'
         )
     for header in group.headers:
         name, equals, _ = header.partition("=")
         if not name or not equals:
-            faults.append(f'group("{group.name}", headers=["{header}"]) must be "name=value".')
+            yield f'group("{group.name}", headers=["{header}"]) must be "name=value"'
     if sum(map(len, group.headers)) > limits.ATTRIBUTES_BYTES_MAX // 4:
-        faults.append(
-            f'group("{group.name}") has headers of more than {limits.ATTRIBUTES_BYTES_MAX // 4} bytes.'
-        )
-    return faults
+        yield f'group("{group.name}") has headers of more than {limits.ATTRIBUTES_BYTES_MAX // 4} bytes'
 
 
 def _headers(group: Group) -> dict[str, str]:

@@ -9,20 +9,21 @@ appended later is not read; follow files that grow with [tail](tail.md).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import msgspec
 
+from agent.faults import refuse
 from agent.joining.config import Format, Multiline
 from agent.spooling.completion import Leaving
 from agent.spooling.listing import Paths
 from agent.spooling.reading import Reading
-from agent.spooling.source import Deserializers, SpoolSource, attributes_of
+from agent.spooling.source import Deserializers, SpoolSource, attributes_of, wrong_text
 from agent.spooling.spool import Spool
 from qanat import limits
-from qanat.component import Context
+from qanat.component import Context, Wrong
 from qanat.config import Bytes, Seconds
-from qanat.errors import ConfigError
 
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,8 +49,7 @@ class Text(SpoolSource):
 
     def __init__(self, config: TextConfig, context: Context) -> None:
         super().__init__(config, context)
-        if not config.path:
-            raise ConfigError('text() needs a file: text("/data/import.log").')
+        refuse(self.name, self.check(config))
         deserializers = Deserializers("text", "line", config, context)
         self._listing = Paths([config.path])
         self._spool = Spool(
@@ -63,6 +63,13 @@ class Text(SpoolSource):
             poll_interval_s=0.5,
             remembers=True,
         )
+
+    @classmethod
+    def check(cls, config: TextConfig) -> Iterable[Wrong]:
+        """See Component.check."""
+        if not config.path:
+            yield Wrong("path", 'it is empty; give a file: text("/data/import.log")')
+        yield from wrong_text("line", config)
 
     def is_over(self) -> bool:
         """The file is in storage to its end."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol
 
-from agent.joining.config import Format, Multiline, joiner_for
+from agent.faults import wrong_event_bytes
+from agent.joining.config import Format, Multiline, joiner_for, wrong_multiline
 from agent.spooling.content import Content
 from agent.spooling.deserializer import Blob, Deserializer, Rules, Text
 from agent.spooling.file import SpoolFile
 from agent.spooling.spool import Spool
 from agent.tailing import names
 from agent.tailing.dead_letters import DeadLetters
-from qanat import limits
 from qanat.batch import Batch
-from qanat.component import Context, Source, StreamEvent
+from qanat.component import Context, Source, StreamEvent, Wrong
 from qanat.errors import ConfigError
 from qanat.limits import Oversize
 
@@ -75,6 +75,18 @@ class SpoolSource(Source):
         self._spool.close()
 
 
+def wrong_text(kind: Kind, config: TextRules) -> Iterable[Wrong]:
+    """Of arguments that say how text is read; see Component.check."""
+    yield from wrong_event_bytes(config.event_bytes)
+    for argument, given in (
+        ("multiline", config.multiline is not None),
+        ("format", config.format != "lines"),
+    ):
+        if given and kind != "line":
+            yield Wrong(argument, f'it is about lines, and deserializer="{kind}" makes none')
+    yield from wrong_multiline(config.multiline)
+
+
 class Deserializers:
     """Makes one for each file. Raises ConfigError for what can't be used on this host."""
 
@@ -86,14 +98,6 @@ class Deserializers:
         context: Context,
         csv: tuple[list[str], str, str] = ([], ",", '"'),
     ) -> None:
-        if not 1 <= config.event_bytes <= limits.EVENT_BYTES_MAX:
-            raise ConfigError(
-                f"{what}(event_bytes={config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}."
-            )
-        if kind != "line" and (config.multiline is not None or config.format != "lines"):
-            raise ConfigError(
-                f'{what}(multiline=..., format=...) are about lines, and deserializer="{kind}" makes none.'
-            )
         if kind == "avro":
             _needs_fastavro(what)
         self._kind = kind

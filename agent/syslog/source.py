@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
-from zoneinfo import ZoneInfo
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 import pyarrow as pa
 
+from agent.faults import refuse, wrong_event_bytes
+from agent.live.arguments import wrong_host
 from agent.live.datagrams import NAME_BYTES, host_of
 from agent.live.framing import OversizeOf, SizePolicy
 from agent.live.letters import FileLetters
 from agent.live.source import ServedSource
 from agent.syslog.parse import bodies_of, parse
 from qanat import limits
-from qanat.component import Context, Events, Parcel
+from qanat.component import Context, Events, Parcel, Wrong
 from qanat.config import Bytes
 from qanat.errors import ConfigError
 
@@ -57,22 +59,25 @@ class SyslogSource(ServedSource):
             letters if config.oversize == "dead-letter" else None,
         )
 
+    @classmethod
+    def check(cls, config: Any) -> Iterable[Wrong]:
+        """See Component.check."""
+        yield from wrong_event_bytes(config.event_bytes)
+        yield from wrong_host(config.host)
+        # A host without the database knows none of them, and another host may have it.
+        if config.timezone and _zone(config.timezone) is None and available_timezones():
+            yield Wrong("timezone", f'"{config.timezone}" is no time zone; write one such as Europe/Paris')
+
     def open(self) -> None:
         """Raises ConfigError with every fault of what was configured."""
-        faults = []
-        if not 1 <= self._config.event_bytes <= limits.EVENT_BYTES_MAX:
-            faults.append(
-                f"{self.name}(event_bytes={self._config.event_bytes}) must be from 1 to {limits.EVENT_BYTES_MAX}."
-            )
+        refuse(self.name, self.check(self._config))
         if self._config.timezone:
-            try:
-                self._zone = ZoneInfo(self._config.timezone)
-            except (ValueError, OSError, LookupError):
-                faults.append(
-                    f"{self.name}(timezone={self._config.timezone!r}) is no time zone here; write one such as Europe/Paris."
+            self._zone = _zone(self._config.timezone)
+            if self._zone is None:
+                raise ConfigError(
+                    f"{self.name}(timezone={self._config.timezone!r}) is no time zone here, where there is none at all: "
+                    "install the system's package tzdata."
                 )
-        if faults:
-            raise ConfigError(*faults)
 
     def form(self, parcels: Sequence[Parcel]) -> Sequence[Events]:
         """All messages parsed together."""
@@ -88,6 +93,13 @@ class SyslogSource(ServedSource):
             count=self.context.count,
         )
         return [Events(rows, rows.num_rows, {"host": self.context.host})]
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        return None
 
 
 def _joined(frames: Iterable[Frames]) -> list[bytes | list[bytes]]:

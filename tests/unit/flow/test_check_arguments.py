@@ -105,3 +105,48 @@ def test_what_a_component_has_found_wrong_itself_is_said_once() -> None:
         check(f'k : kafka("k1:9092", "t", member="3/2") | {SINK} ;')
     (message,) = [fault.message for fault in caught.value.found]
     assert "'3/2' is no share" in message
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "why"),
+    [
+        ('syslogTcp(5140, timezone="Mars/Base")', '"Mars', '"Mars/Base" is no time zone'),
+        ('syslogUdp(5140, host="not an address!")', '"not', "neither an IP address nor the name of a host"),
+        ('syslogTls(6514, "")', '""', "it is empty"),
+        ('netcat(6666, host="10.0.0.256")', '"10', "neither an IP address"),
+        ('netcatUdp(6666, host="[::1]")', '"[', "neither an IP address"),
+        ("netcat(6666, event_bytes=0)", "0)", "0 must be from 1"),
+        ('http(8080, key="/x")', '"/x"', "certificate= is missing"),
+        ('avro(41414, host="a..b")', '"a', "neither an IP address"),
+        ('grpc(9000, host="-a")', '"-a', "neither an IP address"),
+        ('otlp(host="a b")', '"a b', "neither an IP address"),
+        ('tail("")', '""', "none that is empty"),
+        ('tail("/x", rescan=0)', "0)", "more than 0"),
+        ('tail("/x", multiline=multiline(start="("))', "multiline(", "no regular expression"),
+        ('tail("/x", delim="</a>", delimMode=prev)', '"</a>', "has no counterpart"),
+        ('multitail("")', '""', "none that is empty"),
+        ('tailDir("/x", "(")', '"("', "no regular expression"),
+        ('tailDir(groups=[group("a", "b")])', "[", "needs an absolute directory"),
+        ('text("")', '""', "it is empty"),
+        ('spoolDir("")', '""', "it is empty"),
+        ('spoolDir("/x", include="(")', '"("', "no regular expression"),
+        ('spoolDir("/x", suffix="")', '""', "names of files end in"),
+        ('spoolDir("/x", deserializer=json, format=cri)', "cri", "makes none"),
+        ('spoolDir("/x", deserializer=csv, quote=",")', '","', "must not be the delimiter"),
+    ],
+)
+def test_argument_of_a_source_that_cannot_work_is_found_at_its_place(
+    source: str, given: str, why: str
+) -> None:
+    with pytest.raises(FlowError) as caught:
+        check(f"web : {source} | {SINK} ;")
+    (fault,) = caught.value.found
+    assert why in fault.message
+    assert fault.place.column == len("web : ") + source.index(given) + 1
+
+
+@pytest.mark.parametrize(
+    "host", ["", "0.0.0.0", "::", "fe80::1%eth0", "127.1", "my_host-1.example.org.", "10.example"]
+)
+def test_address_that_some_host_may_have_is_no_fault(host: str) -> None:
+    check(f'web : netcat(6666, host="{host}") | {SINK} ;')

@@ -9,6 +9,8 @@ appended later is not read; follow files that grow with [tail](tail.md).
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
@@ -24,6 +26,7 @@ from agent.spooling.spool import Spool
 from qanat import limits
 from qanat.component import Context, Wrong
 from qanat.config import Bytes, Seconds
+from qanat.errors import ConfigError
 
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +67,11 @@ class Text(SpoolSource):
             remembers=True,
         )
 
+    def open(self) -> None:
+        for path in self._listing.paths:
+            _refuse_what_is_no_file(path)
+        super().open()
+
     @classmethod
     def check(cls, config: TextConfig) -> Iterable[Wrong]:
         """See Component.check."""
@@ -74,3 +82,20 @@ class Text(SpoolSource):
     def is_over(self) -> bool:
         """The file is in storage to its end."""
         return all(map(self._spool.files.is_read, self._listing.paths))
+
+
+def _refuse_what_is_no_file(path: str) -> None:
+    """Raises ConfigError; what is not there may come."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return
+    if stat.S_ISDIR(mode):
+        raise ConfigError(
+            f'text("{path}"): it is a directory. Write the path of a file, or spoolDir("{path}") for all in it.'
+        )
+    if not stat.S_ISREG(mode):
+        raise ConfigError(
+            f'text("{path}"): it is no regular file, and so can\'t be read again from its beginning. Write the path of a file, '
+            f'or exec("cat {path}") for what comes out of a pipe.'
+        )

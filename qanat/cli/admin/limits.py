@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import click
 
 from qanat.cli import completion_names
@@ -13,10 +16,20 @@ from qanat.flow.faults import did_you_mean
 UNLIMITED = "-"
 
 
+class _Rate(click.FloatRange):
+    """A number that there can be so many of in a second: click takes nan and inf for numbers, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        rate = float(super().convert(value, param, ctx))
+        if not math.isfinite(rate):
+            self.fail(f"{value!r} is no rate; write a number, or 0 for no limit.", param, ctx)
+        return rate
+
+
 @click.command(name="limit")
 @click.argument("id_", metavar="[ID]", default="", shell_complete=completion_names.limits)
-@click.option("--events-s", type=click.FloatRange(min=0), help="Events a second; 0 is no limit.")
-@click.option("--bytes-s", type=click.FloatRange(min=0), help="Bytes of bodies a second; 0 is no limit.")
+@click.option("--events-s", type=_Rate(min=0), help="Events a second; 0 is no limit.")
+@click.option("--bytes-s", type=_Rate(min=0), help="Bytes of bodies a second; 0 is no limit.")
 @click.option("--delete", is_flag=True, help="Forget the limit: nothing is held back.")
 @admin_options
 def limit(session: Session, id_: str, events_s: float | None, bytes_s: float | None, delete: bool) -> None:

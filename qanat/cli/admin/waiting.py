@@ -18,6 +18,8 @@ EXIT_PENDING = 1
 # `--timeout 0s` is a look.
 NOW_S = 0.001
 
+NOBODY = "no node is attached: there was nothing to wait for"
+
 Kind = Literal["applied", "active", "done"]
 
 
@@ -53,6 +55,8 @@ def wait_for(
     if shown:
         session.show(last, lambda: None)
     if last.done:
+        if not last.total:
+            click.echo(NOBODY, err=True)
         return None
     click.echo(
         f"not {kind}, and will not be until more is configured:"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from agent.sources.text import Text, TextConfig
 from qanat import registry
 from qanat.clock import ManualClock
 from qanat.component import Context, StreamFound
+from qanat.errors import ConfigError
 from qanat.flow.bind import bind
 from qanat.flow.parser import parse_component
 from tests.unit.agent.live import listening, until
@@ -164,3 +165,13 @@ def test_stdin_stops_while_nothing_comes(piped: tuple[Any, int]) -> None:
         os.write(writing, b"one\nhalf")
         heard.wait_for(1)
     assert heard.bodies == [b"one", b"half"]
+
+
+@pytest.mark.parametrize(("make", "why"), [(os.mkfifo, "no regular file"), (os.mkdir, "a directory")])
+def test_text_of_what_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None], why: str) -> None:
+    path = tmp_path / "x"
+    make(path)
+    source = Text(TextConfig(str(path)), context(tmp_path))
+    with pytest.raises(ConfigError, match=why):
+        source.open()
+    source.close()

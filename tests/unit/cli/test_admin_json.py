@@ -71,3 +71,18 @@ def test_wait_says_in_the_end_how_far_it_is(answer, capsys, done, code):
     assert main(["wait", "done", "web", "-o", "json"]) == code
     said = json.loads(capsys.readouterr().out)
     assert (said["done"], said["settled"], said["total"]) == (done, int(done), 1)
+
+
+def test_wait_for_nobody_is_over_at_once_and_says_so(answer, capsys):
+    answer(Waiting(done=True, settled=0, total=0))
+    assert main(["wait", "applied", "-o", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["total"] == 0
+    assert "no node is attached" in err
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "1e999", "-1"])
+@pytest.mark.parametrize("option", ["--bytes-s", "--events-s"])
+def test_limit_that_is_no_rate_is_wrong_usage(capsys, option, rate):
+    assert main(["limit", "lan", option, rate]) == 2
+    assert f"Invalid value for '{option}'" in capsys.readouterr().err

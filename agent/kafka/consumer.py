@@ -33,6 +33,9 @@ REFRESH_S = 60.0  # how often a member looks for new partitions
 # What librdkafka fetches ahead, for all partitions: some batches.
 AHEAD_KIB = 8192
 
+# Before a topic's identity, in what is noted with committed offsets. Other programs note what they like.
+_OF = "qanat-topic:"
+
 _FATAL = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -219,18 +222,23 @@ class Member:
             self._failure = text
             log.warning("kafka_group_refuses", topic=self._topic, error=error.str())
 
-    def committed(self, partition: int) -> int | None:
-        """Where the group is, as Kafka knows it. *Blocking*. Raises RetryableError."""
+    def committed(self, partition: int, identity: str) -> int | None:
+        """Where the group is, as Kafka knows it; None also when that was said of another topic of this name. *Blocking*. Raises
+        RetryableError."""
         try:
             (found,) = self._consumer.committed([TopicPartition(self._topic, partition)], ANSWER_S_MAX)
         except KafkaException as error:
             raise RetryableError(f"kafka: {self._topic} [{partition}]: {_say(error)}") from error
-        return int(found.offset) if found.offset >= 0 else None
+        note = found.metadata or ""
+        if found.offset < 0 or (note.startswith(_OF) and note != _OF + identity):
+            return None
+        return int(found.offset)
 
-    def commit(self, offsets: Mapping[int, int], *, wait: bool = False) -> None:
-        """For those who look at the group, and for a partition of which storage has nothing. Raises RetryableError if it should
-        `wait`: *blocking* then."""
-        made = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+    def commit(self, offsets: Mapping[int, int], identity: str, *, wait: bool = False) -> None:
+        """For those who look at the group, and for a partition of which storage has nothing. It is noted of which topic they are:
+        Kafka knows offsets by the topic's name alone. Raises RetryableError if it should `wait`: *blocking* then."""
+        note = _OF + identity if identity else ""
+        made = [TopicPartition(self._topic, partition, offset, note) for partition, offset in offsets.items()]
         try:
             if wait:
                 self._consumer.commit(offsets=made, asynchronous=False)

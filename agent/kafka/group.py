@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 import time
@@ -29,6 +30,9 @@ TURN_S = 0.2  # how long a turn listens
 LOOK_S = 60.0  # how often it is looked whether the topic is still the same
 RETRY_S = 2.0  # after an answer that did not come
 SHOW_S = 1.0  # how often the group's offsets are written
+
+# Brokers hear nothing of this member meanwhile but its heartbeats. Two that don't answer take so long.
+ASK_S_MAX = 20.0
 
 # Kafka takes 249 characters for the name of a member.
 _NAME_MAX = 200
@@ -146,29 +150,53 @@ class Group(Dealer):
             self._streams.pop(share, None)
 
     def _look(self, table: Table) -> bool:
-        """Deal what was not dealt yet, under names that say which topic it is of. False when brokers did not answer."""
+        """Deal what was not dealt yet, under names that say which topic it is of. False when brokers did not answer, even of one
+        partition: the others are dealt."""
         assert self._partitions is not None, "it was opened"
         try:
             identity = (self._partitions.cluster(), self._partitions.topic().identity)
-            first = {each: self._first(each) for each in self._owned - self._dealt.keys()}
         except RetryableError as error:
-            self._context.count("kafka_failures", 1)
-            log.warning("kafka_not_answering", topic=self._of.topic, error=str(error))
+            self._not_answered(error)
             return False
-        if self._dealt and identity != self._identity:
-            log.warning("kafka_topic_is_another", topic=self._of.topic, before=self._identity, now=identity)
-            self._take(list(self._dealt), is_lost=True)
-            return self._look(table)
-        self._identity = identity
+        if identity != self._identity:
+            self._begin_anew(identity)
+        first = self._first_of(self._owned - self._dealt.keys(), identity[1])
         new = {each: self._share(each, *identity) for each in sorted(first)}
         for each, share in new.items():
             self._streams[share] = (stream_name(self._of.topic, identity[1], each), first[each])
         self._dealt |= new
         if new:
             table.give(list(new.values()))
-        return True
+        return not self._owned - self._dealt.keys()
 
-    def _first(self, partition: int) -> int:
+    def _begin_anew(self, identity: tuple[str, str]) -> None:
+        """Offsets of another topic of this name say nothing about this one."""
+        if self._dealt:
+            log.warning("kafka_topic_is_another", topic=self._of.topic, before=self._identity, now=identity)
+            self._take(list(self._dealt), is_lost=True)
+        with self._lock:
+            self._acked.clear()
+        self._identity = identity
+
+    def _first_of(self, partitions: set[int], identity: str) -> dict[int, int]:
+        """Of each that brokers say something about: one whose servers are down must not keep the others from being read. In no
+        order, so that none of those is always behind too many of these."""
+        first: dict[int, int] = {}
+        until_s = time.monotonic() + ASK_S_MAX
+        for each in random.sample(sorted(partitions), len(partitions)):
+            try:
+                first[each] = self._first(each, identity)
+            except RetryableError as error:
+                self._not_answered(error)
+                if time.monotonic() >= until_s:
+                    break
+        return first
+
+    def _not_answered(self, error: RetryableError) -> None:
+        self._context.count("kafka_failures", 1)
+        log.warning("kafka_not_answering", topic=self._of.topic, error=str(error))
+
+    def _first(self, partition: int, identity: str) -> int:
         """Where it begins if storage has nothing of it: where the group is, or as configured. Raises RetryableError.
 
         Where that is the end, the group remembers it before anything is read: whoever has the partition next, before anything
@@ -176,12 +204,12 @@ class Group(Dealer):
         assert self._partitions is not None, "it was opened"
         assert self._member is not None, "it has joined"
         low, high = self._partitions.bounds(partition)
-        known = self._member.committed(partition)
+        known = self._member.committed(partition, identity)
         if known is not None:
             return min(known, high)
         if not self._of.at_end:
             return low
-        self._member.commit({partition: high}, wait=True)
+        self._member.commit({partition: high}, identity, wait=True)
         return high
 
     def _share(self, partition: int, cluster: str, identity: str) -> Share:
@@ -198,10 +226,10 @@ class Group(Dealer):
     def _show(self, partitions: Iterable[int], *, wait: bool) -> None:
         with self._lock:
             acked = {each: self._acked.pop(each) for each in partitions if each in self._acked}
-        if not acked or self._member is None:
+        if not acked or self._member is None or self._identity is None:
             return
         try:
-            self._member.commit(acked, wait=wait)
+            self._member.commit(acked, self._identity[1], wait=wait)
         except RetryableError as error:
             log.info("kafka_offsets_not_shown", topic=self._of.topic, error=str(error))
 

@@ -22,7 +22,7 @@ import structlog
 from collector.fan_out.token import LogPlace
 from collector.files import disk, staging
 from qanat.batch import Batch
-from qanat.durable import sync_directory
+from qanat.durable import replace_file, sync_directory
 from qanat.errors import CorruptError, RetryableError
 from qanat.limits import MIB
 
@@ -115,16 +115,12 @@ class BranchLog:
         return [_Segment(int(path.stem), path) for path in sorted(self._directory.glob("*.log"))]
 
     def _identity(self) -> str:
-        """Given to the directory once. Raises OSError."""
+        """Given to the directory once, durably: one that is empty after a power failure would keep everybody from adopting what
+        is in the log. Raises OSError."""
         path = self._directory / _IDENTITY
-        try:
-            return path.read_text().strip()
-        except FileNotFoundError:
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(secrets.token_hex(16) + "\n")
-            temporary.rename(path)
-            sync_directory(self._directory)
-            return path.read_text().strip()
+        if not (path.exists() and path.read_text().strip()):
+            replace_file(path, [secrets.token_hex(16).encode() + b"\n"])
+        return path.read_text().strip()
 
     def set_aside(self) -> None:
         """For a start at which no commit is known. If the store that knew was lost, this may be the only copy of acked events.
@@ -137,6 +133,7 @@ class BranchLog:
             aside.mkdir()
             for path in written:
                 path.rename(aside / path.name)
+            sync_directory(aside)  # before the names are gone here
             sync_directory(self._directory)
             _log.warning("fan_out_log_set_aside", directory=str(aside), files=len(written))
 

@@ -91,7 +91,8 @@ def _set_aside(layout: Layout) -> None:
         aside.mkdir()
         for name in written:
             (layout.work / name).rename(aside / name)
-        sync_directory(layout.tenancy.home)
+        for directory in (layout.tenancy.home, aside, layout.work):  # where they are before where they were
+            sync_directory(directory)
         _log.warning(
             "uncommitted_files_set_aside",
             directory=str(aside),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from qanat.batch import Batch
 from qanat.chain import ERROR
 from qanat.component import Context
 from qanat.decorators.common import ops, rows
+from qanat.durable import replace_file
 from qanat.errors import RetryableError
 from qanat.rpc.codec import encode_batch
 
@@ -77,11 +77,6 @@ def _store(directory: Path, decorator: str, batch: Batch) -> None:
     path = directory / f"{decorator}-{quote(batch.stream, safe='')}-{first}-{last}.batch"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(encode_batch(replace(batch, start=first, end=last + 1)))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(path, [encode_batch(replace(batch, start=first, end=last + 1))])
     except OSError as error:
         raise RetryableError(f"dead letter {path} can't be written: {error}") from error

@@ -370,6 +370,19 @@ def test_a_log_that_was_truncated_says_so(tmp_path: Path) -> None:
         BranchLog(tmp_path, 1 << 20).open(end)
 
 
+def test_a_log_whose_identity_was_lost_with_the_power_gets_another(tmp_path: Path) -> None:
+    (tmp_path / "identity").write_bytes(b"")
+    log = BranchLog(tmp_path, 1 << 20)
+    log.open(0)
+    assert log.place.identity
+    again = BranchLog(tmp_path, 1 << 20)
+    again.open(0)
+    assert again.place == log.place
+    assert again.is_at(log.place)
+    log.close()
+    again.close()
+
+
 def test_a_branch_keeps_what_it_staged_when_a_transaction_is_undone() -> None:
     core = BranchCore(Mark(None, 0), 100)
     core.opened()

@@ -62,7 +62,11 @@ def test_events_that_cant_be_read_follow_the_policy(policy: str, kept: int, coun
     assert (result.count, result.start, result.end, dict(counts)) == (kept, 0, 7, counted)
 
 
-def test_dead_letters_are_files_that_hold_the_events(tmp_path: Any) -> None:
+def test_dead_letters_are_files_that_hold_the_events_durably(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Any] = []
+    monkeypatch.setattr("qanat.durable.sync_directory", synced.append)
     of = context(tmp_path)
     text = r'regex("(\\d)", 1, "x", on_error="dead-letter")'
     for _ in range(2):  # repeating is harmless
@@ -71,6 +75,7 @@ def test_dead_letters_are_files_that_hold_the_events(tmp_path: Any) -> None:
     (file,) = (tmp_path / "dead-letters").iterdir()
     assert file.name == "regex-s-2-2.batch"
     assert b"bad" in file.read_bytes()
+    assert synced == [file.parent] * 2
 
 
 def test_regex_all_takes_names_from_arguments_or_groups() -> None:

@@ -19,8 +19,9 @@ Agents and collectors serve them at `http://HOST:PORT/metrics` when they are sta
 `/metrics` of their `--http`, in the text format of Prometheus. Counters end in `_total`; they begin at 0 with the process. A
 label `logical_node` is the name of a logical node; the second, third, ... destination of a fan-out is `NAME#1`, `NAME#2`.
 
-Beside it, `/healthz` answers 200 while the process lives, and `/readyz` while it does what it should; otherwise 503, with the reason. An agent or a
-collector is ready when all that masters want it to run runs, in this version or the one before; a collector also needs its store.
+Beside it, `/healthz` answers 200 while the process lives, and `/readyz` while it does what it should; otherwise 503, with the
+reason. An agent or a collector is ready when all that masters want it to run runs, in this version or the one before; a collector
+also needs its store.
 
 Worth an alert:
 

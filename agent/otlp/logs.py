@@ -154,8 +154,15 @@ def _is_used(name: str, values: pa.Array) -> bool:
 
 
 def _hex(identity: bytes | str) -> str | None:
-    found = identity.hex() if isinstance(identity, bytes) else bytes.fromhex(identity).hex()
-    return found or None
+    if isinstance(identity, bytes):
+        return identity.hex() or None
+    try:
+        return bytes.fromhex(identity).hex() or None
+    except ValueError as error:
+        shown = identity[:40]
+        raise ValueError(
+            f"the id {shown!r} is not hexadecimal, as traceId and spanId must be in JSON"
+        ) from error
 
 
 def _value(of: Any) -> Any:

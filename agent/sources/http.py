@@ -16,9 +16,12 @@ What is posted says its Content-Type; the path says nothing.
 | `application/x-ndjson`, `application/jsonl` and their like | a JSON value a line |
 | `text/plain` | a line each |
 
-A JSON event is `{"headers": {...}, "body": "..."}`, as Flume NG's JSONHandler takes it, in UTF-8, UTF-16 or UTF-32; one without
-an array around it will do. A JSON line that is an object of `body`, and `headers` or none, is such an event; any other value is
-the body of one, as it was sent. Headers become attributes; `timestamp` is the event's: ms since 1970, as of NG, or RFC 3339.
+A JSON event is `{"headers": {...}, "body": "..."}`, as Flume NG's JSONHandler takes it; one without an array around it will do.
+JSON is UTF-8 unless the Content-Type says `charset=utf-16` or `charset=utf-32`, whose byte order mark counts (without one it is
+little-endian), or `utf-16be` and its like: `Content-Type: application/json; charset=utf-16`. Any other charset is answered 415.
+`text/plain` is taken as the bytes that it is, whatever the charset. A JSON line that is an object of `body`, and `headers` or
+none, is such an event; any other value is the body of one, as it was sent. Headers become attributes; `timestamp` is the event's:
+ms since 1970, as of NG, or RFC 3339.
 
 `Content-Encoding: gzip` and `deflate` are undone. What is refused says why, in a sentence: 400 for what can't be parsed, 413 for
 what is too large, 415 for another format, 408 for what doesn't arrive, 503 for want of room.

@@ -12,6 +12,9 @@ The body is the record's, as JSON unless it is a string. Attributes: those of th
 `span_id`, `trace_flags`, `event_name`; `priority` is the severity as Flume OG called it, `host` the resource's `host.name`.
 A name that is taken gets `attribute.` before it; names beyond some 240 in a request are in `more_attributes`, as JSON.
 
+What can't be parsed is refused as a whole, INVALID_ARGUMENT or 400, and no client repeats that: in JSON also for one `traceId` or
+`spanId` that is not hexadecimal, as by the specification ids are, and as OpenTelemetry's Collector refuses it.
+
 Needs the extra `otlp`.
 """
 

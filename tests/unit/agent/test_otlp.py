@@ -133,6 +133,12 @@ def test_json_is_read_as_the_specification_has_it(feeding: Feeding) -> None:
     [
         (400, b"\xff\xff", "application/x-protobuf", "/v1/logs"),
         (400, b"[", "application/json", "/v1/logs"),
+        (
+            400,
+            b'{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "good"}}, {"traceId": "xyz"}]}]}]}',
+            "application/json",
+            "/v1/logs",
+        ),
         (415, b"", "text/plain", "/v1/logs"),
         (404, b"", "application/json", "/v1/traces"),
     ],

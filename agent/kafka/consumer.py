@@ -151,9 +151,9 @@ class Partitions:
                 raise RetryableError(f"kafka: {self._topic}: {error.str()}", retry_after_s=ANSWER_S_MAX)
         return [message for message in came if message.error() is None]
 
-    def show(self, offsets: Mapping[int, int]) -> None:
-        """Commit them for the group: for those who look at it, not for us."""
-        made = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+    def show(self, offsets: Mapping[int, int], identity: str) -> None:
+        """Commit them for the group: for those who look at it, or read as a group from now on. See Member.commit."""
+        made = _noted(self._topic, offsets, identity)
         try:
             self._consumer.commit(offsets=made, asynchronous=True)
         except KafkaException as error:
@@ -237,8 +237,7 @@ class Member:
     def commit(self, offsets: Mapping[int, int], identity: str, *, wait: bool = False) -> None:
         """For those who look at the group, and for a partition of which storage has nothing. It is noted of which topic they are:
         Kafka knows offsets by the topic's name alone. Raises RetryableError if it should `wait`: *blocking* then."""
-        note = _OF + identity if identity else ""
-        made = [TopicPartition(self._topic, partition, offset, note) for partition, offset in offsets.items()]
+        made = _noted(self._topic, offsets, identity)
         try:
             if wait:
                 self._consumer.commit(offsets=made, asynchronous=False)
@@ -268,6 +267,11 @@ class Member:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._taken([each.partition for each in partitions], True)
         consumer.incremental_unassign(partitions)
+
+
+def _noted(topic: str, offsets: Mapping[int, int], identity: str) -> list[TopicPartition]:
+    note = _OF + identity if identity else ""
+    return [TopicPartition(topic, partition, offset, note) for partition, offset in offsets.items()]
 
 
 def _say(error: BaseException) -> str:

@@ -200,7 +200,7 @@ class Kafka(DealtSource):
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             if self._acked:
-                consumer.show(self._acked)
+                consumer.show(self._acked, self._identity)
             consumer.close()
 
     def _look(self) -> list[StreamEvent]:
@@ -212,7 +212,7 @@ class Kafka(DealtSource):
                 log.warning(
                     "kafka_topic_is_another", topic=self._config.topic, before=self._identity, now=identity
                 )
-                self._known, self._next, self._came = {}, {}, {}
+                self._known, self._next, self._came, self._acked = {}, {}, {}, {}
                 self._consumer.read_from({})
             found: list[StreamEvent] = []
             known = set(self._known.values())
@@ -257,7 +257,7 @@ class Kafka(DealtSource):
 
     def _show(self) -> None:
         self._shown_s = time.monotonic()
-        self._consumer.show(self._acked)
+        self._consumer.show(self._acked, self._identity)
         self._acked = {}
 
 

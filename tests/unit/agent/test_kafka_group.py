@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from agent.dealer import Share, Table
-from agent.kafka.consumer import Topic
+from agent.kafka.consumer import Member, Partitions, Topic
 from agent.kafka.group import Group, Membership
+from agent.sources.kafka import Kafka, KafkaConfig
 from qanat.errors import RetryableError
 from tests.unit.agent.scripted import context
 
@@ -41,6 +43,18 @@ class Brokers:
     def committed(self, partition: int, identity: str) -> int | None:
         of, offset = self.offsets.get(partition, (identity, -1))
         return offset if of == identity and offset >= 0 else None
+
+    def show(self, offsets: Mapping[int, int], identity: str) -> None:
+        self.commit(offsets, identity)
+
+    def read_from(self, offsets: Mapping[int, int]) -> None:
+        """Nothing comes."""
+
+    def messages(self, count_max: int, timeout_s: float) -> list[Any]:
+        return []
+
+    def close(self) -> None:
+        """It stays."""
 
     def commit(self, offsets: Mapping[int, int], identity: str, *, wait: bool = False) -> None:
         self.offsets |= {partition: (identity, offset) for partition, offset in offsets.items()}
@@ -120,3 +134,47 @@ def test_partition_of_which_nothing_is_stored_goes_on_where_the_group_is():
     game.group._on_given([0])
     game.look()
     assert game.begins == {0: 100}
+
+
+def test_agent_that_reads_alone_shows_nothing_of_a_former_topic_as_of_the_present():
+    source: Any = Kafka(KafkaConfig("k:9092", "t", partitions="0"), context(Path()))
+    source._consumer = brokers = Brokers()
+    brokers.ends = {0: 100}
+    (found,) = source.poll(0.0)
+    source.seek(found.stream, 0)
+    source._shown_s = float("inf")
+    source.acknowledge({found.stream: 90})
+    brokers.identity, source._look_s = "second", 0.0
+    assert len(source.poll(0.0)) == 1
+    source.close()
+    assert brokers.offsets == {}
+
+
+class Client:
+    """In the place of confluent-kafka's consumer."""
+
+    def __init__(self) -> None:
+        self.offsets: dict[int, TopicPartition] = {}
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        self.offsets |= {each.partition: each for each in offsets}
+
+    def committed(self, asked: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        return [
+            self.offsets.get(each.partition, TopicPartition(each.topic, each.partition)) for each in asked
+        ]
+
+
+@pytest.mark.parametrize("kind", [Member, Partitions])
+def test_offsets_are_noted_with_the_topic_that_they_are_of(kind):
+    client = Client()
+    writer, reader = object.__new__(kind), object.__new__(Member)
+    for each in (writer, reader):
+        each._topic, each._consumer = "t", client
+    assert reader.committed(0, "first") is None
+    (writer.commit if kind is Member else writer.show)({0: 7}, "first")
+    assert reader.committed(0, "first") == 7
+    assert reader.committed(0, "second") is None
+    for note in ("", "another program's"):
+        client.offsets[0] = TopicPartition("t", 0, 8, note)
+        assert reader.committed(0, "first") == 8

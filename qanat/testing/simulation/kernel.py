@@ -98,6 +98,11 @@ class Process:
         kernel.scheduled += 1
         heapq.heappush(kernel.queue, (kernel.now_s + delay_s, kernel.scheduled, self, action, args))
 
+    def at(self, time_s: float, action: Callable[..., None], *args: Any) -> None:
+        """Do this at that time, exactly: what was to happen at one moment happens in the order in which it was asked for."""
+        self.kernel.scheduled += 1
+        heapq.heappush(self.kernel.queue, (time_s, self.kernel.scheduled, self, action, args))
+
     def hear(self, action: Callable[..., None], *args: Any) -> None:
         """Do this now, or on waking."""
         if not self.alive:

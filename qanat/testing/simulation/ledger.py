@@ -134,8 +134,10 @@ class Ledger:
     def check_acked(self, who: str, positions: Mapping[str, int]) -> None:
         """Nothing is acknowledged that is not committed in storage, unless its sender wants it acked on receipt."""
         for stream, position in positions.items():
-            if position > self.stored[stream] and not self._hosts[self._owner_of[stream]].ack_on_receipt:
-                self._kernel.fail(f"{who} acks {stream} up to {position}, stored up to {self.stored[stream]}")
+            stored, host = self.stored[stream], self._hosts[self._owner_of[stream]]
+            is_early = position > stored and not self.channels.is_skipped(stream, stored, position)
+            if is_early and not host.ack_on_receipt:
+                self._kernel.fail(f"{who} acks {stream} up to {position}, stored up to {stored}")
 
     def unfinished_business(self) -> Iterator[str]:
         """What is still missing for everything to be stored, visible and, if finished, forgotten; nothing in the end."""

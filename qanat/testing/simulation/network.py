@@ -121,7 +121,7 @@ class Connection:
         self._last_down_s = max(
             self._last_down_s, self._network.arrival_s(self.collector.name, self.agent.host.name)
         )
-        self.agent.soon(self._last_down_s - self._network.kernel.now_s, self._hear_down, event)
+        self.agent.at(self._last_down_s, self._hear_down, event)
 
     def _hear_down(self, event: s.Event) -> None:
         if self.agent_open:
@@ -155,7 +155,7 @@ class Connection:
         self._last_up_s = max(
             self._last_up_s, self._network.arrival_s(self.agent.host.name, self.collector.name)
         )
-        self.collector.soon(self._last_up_s - self._network.kernel.now_s, action, *args)
+        self.collector.at(self._last_up_s, action, *args)
 
     def _hello_again(self, hello: r.HelloReceived) -> None:
         """The same hello once more: on this connection, or late, on one that its agent has long given up."""

@@ -124,3 +124,19 @@ def test_taken_tells_what_moved_and_forgets_what_is_over():
     assert taken.moved() == {"new": 5}
     assert taken.moved() == {}
     assert taken.positions == {"old": 7, "new": 5}
+
+
+@pytest.mark.parametrize(
+    ("gaps", "lost"),
+    [
+        ([(0, 10), (0, 10)], [10, 0]),
+        ([(20, 33), (14, 33)], [13, 6]),  # a collector that lost what it had acked on receipt rewinds further
+        ([(20, 30), (0, 10), (5, 25)], [10, 10, 10]),
+        ([(0, 10), (10, 20), (5, 15)], [10, 10, 0]),
+        ([(7, 7)], [0]),
+    ],
+)
+def test_lost_event_is_counted_once_for_each_cursor(gaps, lost):
+    cursors = Cursors([Cursor("a"), Cursor("b")], 0)
+    assert [cursors.newly_lost("a", *gap) for gap in gaps] == lost
+    assert [cursors.newly_lost("b", *gap) for gap in gaps] == lost

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -236,8 +236,8 @@ def _stop_before_start(number: int, frame: object) -> NoReturn:
     os._exit(EXIT_OK)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+def main(arguments: Sequence[str] | None = None, tell: Callable[[str], None] | None = None) -> int:
+    """Run the command line and return its exit code. `tell`: whom beside stderr to tell of the error that it ends with."""
     options = Options()
     if os.environ.get(COMPLETION_VARIABLE, "").endswith("_complete"):
         from qanat.cli.completion import be_quiet
@@ -268,6 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             traceback.print_exc()
         click.echo(f"qanat: {error}", err=True)
+        if tell is not None:
+            tell(str(error))
         return exit_code(error)
     return result if isinstance(result, int) else EXIT_OK
 

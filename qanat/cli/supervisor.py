@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 # A program that dies again and again costs little at this pace, and is back soon after the trouble ends.
 RESTART_S_MAX = 10.0
 HEALTHY_S = 10.0  # a program that lived so long starts with a short pause again
+PIPE_BYTES_MAX = 64 << 10  # what a pipe holds; an error takes less
 STOP_S_MAX = 30.0  # an agent drains for 10 s, a collector commits; then SIGKILL, which recovery covers
 
 
@@ -80,29 +81,49 @@ class Program:
             await self.hold.wait()
             began = loop.time()
             self.starts += 1
-            # A group of its own: Ctrl-C reaches the supervisor alone, which stops its programs in their order.
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "qanat.cli.child",
-                str(os.getpid()),
-                *self.arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=self.log_file,
-                stderr=self.log_file,
-                start_new_session=True,
-            )
-            code = await self.process.wait()
+            code, error = await self._live()
             if code == EXIT_USAGE:
                 where = "above" if self.log_file is None else f"in {self.log_file.name}"
-                raise ConfigError(f"{self.name} refuses its configuration; its message is {where}")
+                why = f": {error}" if error else f"; its message is {where}"
+                raise ConfigError(f"{self.name} refuses its configuration{why}")
             attempt = 1 if loop.time() - began > HEALTHY_S else attempt + 1
             pause_s = backoff_s(attempt, RESTART_S_MAX)
             (self.on_death or self._log_death)(code, pause_s)
             await asyncio.sleep(pause_s)
 
+    async def _live(self) -> tuple[int, str]:
+        """One life. Gives its exit code, and the error that it ended with."""
+        reading, writing = os.pipe()
+        try:
+            # A group of its own: Ctrl-C reaches the supervisor alone, which stops its programs in their order.
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "qanat.cli.child",
+                f"{os.getpid()}:{writing}",
+                *self.arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=self.log_file,
+                stderr=self.log_file,
+                start_new_session=True,
+                pass_fds=(writing,),
+            )
+            code = await self.process.wait()
+            return code, _what_is_in(reading)
+        finally:
+            os.close(reading)
+            os.close(writing)
+
     def _log_death(self, code: int, pause_s: float) -> None:
         log.warning("program_died", name=self.name, exit_code=code, starts_again_in_s=round(pause_s, 1))
+
+
+def _what_is_in(pipe: int) -> str:
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, PIPE_BYTES_MAX).decode(errors="replace")
+    except BlockingIOError:
+        return ""
 
 
 async def run_until_stopped(tiers: Sequence[Sequence[Program]], stop: asyncio.Event) -> None:

@@ -158,6 +158,25 @@ def test_run_stores_everything_and_ends_in_order_on_sigterm(cluster):
     assert not any(os.path.exists(f"/proc/{pid}") for pid in started.values())
 
 
+def test_run_ends_with_the_cause_as_its_last_word_when_a_program_is_refused(cluster):
+    flow = cluster.directory / "local.flow"
+    flow.write_text(f'app : {tail(cluster)} | python("no.such.module:f") file("{cluster.out}", "web-") ;\n')
+    arguments = [
+        sys.executable,
+        "-m",
+        "qanat",
+        "run",
+        str(flow),
+        "--state-dir",
+        str(cluster.directory / "state"),
+    ]
+    ended = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("qanat: ")
+    assert " refuses its configuration: python('no.such.module:f'): No module named 'no'" in last
+
+
 def test_run_starts_a_killed_program_again_and_nothing_is_lost_or_doubled(cluster):
     log = cluster.directory / "in" / "a.log"
     program = cluster.daemon("run", local_flow(cluster))

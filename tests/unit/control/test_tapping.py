@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from qanat.batch import lines_batch
+from qanat.clock import ManualClock
 from qanat.control import tapping
-from qanat.control.sampling import TapPoints
+from qanat.control.sampling import Sampler, TapPoints
 from qanat.control.tapping import TAPS_MAX, Tapping
 from qanat.wire.v1 import control_pb2 as wire
 
@@ -17,9 +19,14 @@ class Master:
     """Hears samples."""
 
     def __init__(self):
-        self.session, self.has_room = 1, True
+        self.session, self.takes, self.asked = 1, True, 0
         self.heard = []
         self.ended = asyncio.Event()
+
+    @property
+    def has_room(self):
+        self.asked += 1
+        return self.takes
 
     def say(self, message):
         self.heard.append(message.tap)
@@ -55,7 +62,7 @@ class Node:
 
     async def ends(self):
         """Gives why."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.master.ended.wait()
         assert self.points.at("web").sample is None
         return self.master.heard[-1].why
@@ -118,7 +125,7 @@ def test_tap_ends_with_the_connection_of_the_master_that_asked(run):
         node.begin()
         await node.tapped()
         node.master.session = 2
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while node.points.at("web").sample is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert node.master.heard == []
@@ -148,25 +155,31 @@ def test_taps_of_a_node_are_limited(run):
     async def scenario(node):
         for number in range(TAPS_MAX + 1):
             node.begin(tap_id=str(number))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await node.master.ended.wait()
         assert [each.tap_id for each in node.master.heard] == [str(TAPS_MAX)]
 
     run(scenario)
 
 
-def test_samples_wait_while_the_master_takes_nothing_and_are_dropped_when_too_many(run):
+def test_samples_wait_while_the_master_takes_nothing_and_are_dropped_when_too_many(run, monkeypatch):
+    # However long the batches take to pass, it is the same second.
+    monkeypatch.setattr(tapping, "Sampler", partial(Sampler, clock=ManualClock()))
+
     async def scenario(node):
         node.begin(events_max=50)
-        node.master.has_room = False
+        node.master.takes = False
         await node.tapped()
         for _ in range(30):
             node.passes(b"x\n" * 100)
-        await asyncio.sleep(0.05)
+        asked = node.master.asked
+        async with asyncio.timeout(60):
+            while node.master.asked < asked + 3:  # noqa: ASYNC110  # looks have no event
+                await asyncio.sleep(0.01)
         assert node.master.heard == []
-        node.master.has_room = True
+        node.master.takes = True
         assert await node.ends() == "50 events were sampled"
-        assert node.master.heard[0].dropped == 30 * 100 - 100  # what the first second allows was taken
+        assert node.master.heard[0].dropped == 30 * 100 - 100  # what a second allows was taken
 
     run(scenario)
 

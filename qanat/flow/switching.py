@@ -27,12 +27,14 @@ from qanat.flow.sinks import decorated, undecorated
 
 DECIDE = "switch"  # (on, cases, otherwise): `otherwise` is whether there is an else
 CASE = "case"  # (value); without one it is else
+UNNOTED = "unnoted"  # of CASE: whether it takes what was never decided about, too
 LOAD_BALANCE = "loadBalance"  # what a flow says, before a fan-out
 BALANCE = "balance"  # what that becomes: with the number of branches as its last argument
 COUNTING = frozenset({"round_robin", "least_loaded"})  # ways of LOAD_BALANCE that depend on earlier choices
 COUNTS = "counts"  # of DECIDE: whether it counts what belongs to no case
 
 _SILENT = Keyword(COUNTS, Boolean(False))
+_TAKES_UNNOTED = (Keyword(UNNOTED, Boolean(True)),)
 
 
 def spread(sink: SinkExpression) -> SinkExpression:
@@ -100,11 +102,12 @@ def share_of(chain: tuple[Call, ...]) -> int:
 
 
 def _balanced(heads: tuple[Call, ...], inner: FanOut) -> SinkExpression:
+    """The first, which may have been the only one before, has what waits since then."""
     said = heads[-1]
     shares = Keyword("shares", Integer(len(inner.branches)))
     choose = replace(said, name=BALANCE, keywords=(*said.keywords, shares))
     branches = [
-        _of(branch, Call(CASE, (Text(str(number)),), place=said.place))
+        _of(branch, Call(CASE, (Text(str(number)),), () if number else _TAKES_UNNOTED, place=said.place))
         for number, branch in enumerate(inner.branches)
     ]
     return decorated((*heads[:-1], choose), FanOut(tuple(branches), inner.place))

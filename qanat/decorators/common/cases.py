@@ -104,18 +104,19 @@ class Decide(Decorator):
 
 
 class Case(Decorator):
-    """Lets through what belongs to the case `value`; None: what belongs to none."""
+    """Lets through what belongs to the case `value`; None: what belongs to none. `unnoted`: and what was never decided about."""
 
     name: ClassVar[str] = switching.CASE
     takes_lines = True
 
-    def __init__(self, value: str | None, context: Context) -> None:
+    def __init__(self, value: str | None, context: Context, *, unnoted: bool = False) -> None:
         super().__init__(None, context)
+        self._values = (value, None) if unnoted else (value,)
         self._value = value
 
     def apply(self, batch: Batch) -> Batch:
         if isinstance(batch.payload, bytes) or NOTE not in batch.payload.schema.names:
-            if batch.attributes.get(NOTE) == self._value:
+            if batch.attributes.get(NOTE) in self._values:
                 return _without_note(batch)
             return replace(_without_note(batch), count=0, form=PayloadForm.LINES, payload=b"")
         from qanat import columns
@@ -168,7 +169,8 @@ def _decide(call: Call, context: Context) -> Decorator:
 
 def _case(call: Call, context: Context) -> Decorator:
     value = call.positional[0] if call.positional else None
-    return Case(value.value if isinstance(value, Text) else None, context)
+    unnoted = any(each.name == switching.UNNOTED for each in call.keywords)
+    return Case(value.value if isinstance(value, Text) else None, context, unnoted=unnoted)
 
 
 # Beside the installed decorators, by names that no flow can use.

@@ -66,6 +66,18 @@ def test_batches_of_one_stream_go_round_or_by_chance_when_the_flow_says_so() -> 
     assert min(found.values()) > 100
 
 
+def test_what_waited_before_load_was_balanced_is_for_the_first_destination() -> None:
+    """As in a channel whose only destination was that: nobody else would take it."""
+    line = plan(f"tail() | fileChannel | loadBalance {SINKS}")
+    waits = made(b"x", b"y")
+    found = []
+    for each in line.destinations:
+        chain = build_chain(each.decorators, context())
+        assert chain is not None
+        found.append(chain.apply(waits).count)
+    assert found == [2, 0, 0]
+
+
 def test_every_batch_passes_one_branch_whole() -> None:
     sink = parse('n : s | loadBalance [ a, b, value("x", "1") c ] ;').nodes[0].sink
     batch = made(b"x", b"y")

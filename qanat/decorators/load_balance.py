@@ -12,8 +12,8 @@ collector can't be reached is given nothing while there is another, and when it 
 1 s to 60 s with each failure.
 
 What was chosen stays chosen: an agent notes it in a channel (`fileChannel` and so on, by level, unless the flow names one), a
-collector in the log of its fan-out. So destinations can be added, at the end. Take one out when nothing waits for it any more. What
-waits there from before load was balanced is for the first.
+collector in the log of its fan-out. So destinations can be added, at the end. Take one out when nothing waits for it any more.
+What waits there from before load was balanced is for the first.
 """
 
 from __future__ import annotations

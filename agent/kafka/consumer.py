@@ -44,6 +44,10 @@ _FATAL = (
 )
 
 
+# No more comes of a partition: what comes next in it isn't there. (`_LOG_TRUNCATION`: what an unclean election has cut off.)
+_ASTRAY = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION)
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """`identity`: another one after the topic was deleted and created anew; empty where brokers don't say."""
@@ -58,18 +62,22 @@ class Partitions:
     def __init__(self, topic: str, settings: Mapping[str, Any]) -> None:
         common = {"error_cb": self._failed, "logger": _SILENT, **settings}
         consuming = {
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
             "enable.partition.eof": False,
             "queued.max.messages.kbytes": AHEAD_KIB,
             "fetch.queue.backoff.ms": 10,
             "isolation.level": "read_committed",
         }
+        ours = {
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",  # whoever reads seeks itself, and counts what is gone
+        }
         self._topic = topic
         self._failure = ""
+        self._refusal = ""
         self._reading: set[int] = set()
+        self._astray: set[int] = set()
         try:
-            self._consumer = Consumer({**consuming, **common})
+            self._consumer = Consumer({**consuming, **common, **ours})
             self._admin = AdminClient({key: value for key, value in common.items() if key != "group.id"})
         except KafkaException as error:
             raise ConfigError(f"kafka: {error.args[0].str()}") from error
@@ -111,6 +119,7 @@ class Partitions:
 
     def read_from(self, offsets: Mapping[int, int]) -> None:
         """All of these, from there on; what was fetched of earlier ones is forgotten."""
+        self._astray.clear()
         self._consumer.assign(
             [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         )
@@ -123,6 +132,7 @@ class Partitions:
             [TopicPartition(self._topic, partition)]
         )  # a partition stays paused when it is assigned anew
         self._reading.add(partition)
+        self._astray.discard(partition)
 
     def drop(self, partition: int) -> None:
         """Read no more of it."""
@@ -144,12 +154,27 @@ class Partitions:
             raise RetryableError(f"kafka: the cluster can't be looked at: {_say(error)}") from error
 
     def messages(self, count_max: int, timeout_s: float) -> list[Any]:
-        """What has come. *Blocking* until there are so many, or the time is over. Raises RetryableError."""
+        """What has come. *Blocking* until there are so many, or the time is over. Raises RetryableError, after what had come with
+        the refusal was returned: it does not come again."""
+        refusal, self._refusal = self._refusal, ""
+        if refusal:
+            raise RetryableError(f"kafka: {self._topic}: {refusal}", retry_after_s=ANSWER_S_MAX)
         came = self._consumer.consume(count_max, timeout_s)
         for message in came:
-            if (error := message.error()) is not None and error.code() in _FATAL:
-                raise RetryableError(f"kafka: {self._topic}: {error.str()}", retry_after_s=ANSWER_S_MAX)
+            if (error := message.error()) is not None:
+                self._heard(error, message.partition())
         return [message for message in came if message.error() is None]
+
+    def _heard(self, error: KafkaError, partition: int | None) -> None:
+        if error.code() in _FATAL:
+            self._refusal = error.str()
+        elif error.code() in _ASTRAY and partition is not None:
+            self._astray.add(partition)
+
+    def astray(self) -> set[int]:
+        """Those of which nothing comes, before they are read from elsewhere: their next offset isn't there. Each is said once."""
+        found, self._astray = self._astray, set()
+        return found
 
     def show(self, offsets: Mapping[int, int], identity: str) -> None:
         """Commit them for the group: for those who look at it, or read as a group from now on. See Member.commit."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from agent.kafka.astray import Astray
 from agent.kafka.messages import take
 from qanat.errors import RetryableError
 from qanat.limits import MIB
@@ -52,6 +53,8 @@ class Fetched(Protocol):
 
     def messages(self, count_max: int, timeout_s: float) -> list[Any]: ...
 
+    def astray(self) -> set[int]: ...
+
     def close(self) -> None: ...
 
 
@@ -60,11 +63,17 @@ class _Lane:
     """What has come of one partition since it was sought. `is_begun`: not of what was asked for before."""
 
     next: int
+    offset: int  # from where it was sought: after what is gone
     is_begun: bool = False
     is_held: bool = False
     waiting: deque[Any] = field(default_factory=deque)
     waiting_bytes: int = 0
     high: int = 0  # the offset that comes after all that there are
+
+    @property
+    def end(self) -> int:
+        """After what has come, and what is known to be gone."""
+        return max(self.offset, self.waiting[-1].offset() + 1 if self.waiting else self.next)
 
 
 class Fetching:
@@ -76,6 +85,7 @@ class Fetching:
         self._count = count
         self._lanes: dict[int, _Lane] = {}
         self._woken: set[int] = set()
+        self._astray = Astray()
         self._todo: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -90,13 +100,32 @@ class Fetching:
     def seek(self, partition: int, offset: int, position: int) -> None:
         """Read from `offset` on, as the next that comes after `position`."""
         with self._changed:
-            lane = self._lanes[partition] = _Lane(position)
+            lane = self._lanes[partition] = _Lane(position, offset)
+            self._astray.sought(partition)
             self._todo.append(partial(self._begin, partition, lane, offset))
             self._changed.notify_all()
+
+    def astray(self, partition: int) -> int | None:
+        """The next position, if that isn't there and is to be sought again by now: with `go_on`. Else None."""
+        with self._changed:
+            lane = self._lanes.get(partition)
+            if lane is None or not self._astray.is_due(partition, time.monotonic()):
+                return None
+            return lane.end
+
+    def go_on(self, partition: int, offset: int) -> None:
+        """Read from `offset` on, as the next that comes after what has come."""
+        with self._changed:
+            self._astray.sought(partition)
+            if (lane := self._lanes.get(partition)) is not None:
+                lane.is_begun, lane.offset = False, offset
+                self._todo.append(partial(self._begin, partition, lane, offset))
+                self._changed.notify_all()
 
     def drop(self, partition: int) -> None:
         """Nobody waits for it any more."""
         with self._changed:
+            self._astray.came(partition)
             self._lanes.pop(partition, None)
             self._woken.discard(partition)
             self._todo.append(partial(self._end, partition))
@@ -148,7 +177,8 @@ class Fetching:
     def _is_due(self, partition: int) -> bool:
         lane = self._lanes.get(partition)
         has_some = lane is not None and bool(lane.waiting)
-        return has_some or partition in self._woken or self._failure is not None
+        is_astray = self._astray.is_due(partition, time.monotonic())
+        return has_some or is_astray or partition in self._woken or self._failure is not None
 
     def _run(self) -> None:
         try:
@@ -156,6 +186,7 @@ class Fetching:
                 self._perform()
                 if self._has_room():
                     self._came(self._fetch())
+                    self._lost(self._partitions.astray())
                 self._measure()
         except Exception as error:  # noqa: BLE001  # at its root: whoever waits is told
             with self._changed:
@@ -176,7 +207,7 @@ class Fetching:
     def _begin(self, partition: int, lane: _Lane, offset: int) -> None:
         if self._lanes.get(partition) is lane:  # else sought again, or dropped, and that comes next
             self._partitions.read_one_from(partition, offset)
-            lane.is_begun = True
+            lane.is_begun, lane.is_held = True, False
 
     def _end(self, partition: int) -> None:
         if partition not in self._lanes:
@@ -228,6 +259,16 @@ class Fetching:
                 if lane is not None and lane.is_begun and message.offset() >= lane.next:
                     lane.waiting.append(message)
                     lane.waiting_bytes += len(message) + MESSAGE_BYTES
+                    self._astray.came(message.partition())
+            self._changed.notify_all()
+
+    def _lost(self, partitions: set[int]) -> None:
+        if not partitions:
+            return
+        with self._changed:
+            for each in partitions:
+                if (lane := self._lanes.get(each)) is not None and lane.is_begun:
+                    self._astray.add(each, time.monotonic())
             self._changed.notify_all()
 
 

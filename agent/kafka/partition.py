@@ -60,12 +60,16 @@ class Partition(Source):
             self._is_found = True
             return [StreamFound(self._stream, self._first)]
         self._fetching.wait(self._partition, timeout_s)
+        if (position := self._fetching.astray(self._partition)) is not None:
+            self._fetching.go_on(self._partition, self._offset(position))
         return []
 
     def seek(self, stream: str, position: int) -> None:
         """See Source.seek."""
-        offset = first_offset(self._partitions, stream, self._partition, position, self.context)
-        self._fetching.seek(self._partition, offset, position)
+        self._fetching.seek(self._partition, self._offset(position), position)
+
+    def _offset(self, position: int) -> int:
+        return first_offset(self._partitions, self._stream, self._partition, position, self.context)
 
     def read(self, max_bytes: int) -> Batch | None:
         """What has come."""

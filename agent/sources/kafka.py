@@ -28,6 +28,7 @@ import msgspec
 import structlog
 
 from agent.dealer import Dealer, DealtSource
+from agent.kafka.astray import Astray
 from agent.kafka.messages import Messages, first_offset, stream_name, take
 from agent.kafka.partitions import chosen
 from qanat import limits
@@ -95,6 +96,8 @@ class Kafka(DealtSource):
         self._known: dict[str, int] = {}  # partitions by stream
         self._next: dict[int, int] = {}  # offsets, of those that are read
         self._came: dict[int, deque[Any]] = {}
+        self._from: dict[int, int] = {}  # offsets that were sought: after what is gone
+        self._astray = Astray()
         self._acked: dict[int, int] = {}
         self._shown_s = 0.0
         self._look_s = 0.0
@@ -155,11 +158,9 @@ class Kafka(DealtSource):
         """See Source.seek."""
         partition = self._known[stream]
         offset = first_offset(self._consumer, stream, partition, position, self.context)
-        self._next[partition] = position
+        self._next[partition], self._from[partition] = position, offset
         self._came.clear()
-        self._consumer.read_from(
-            {each: offset if each == partition else at for each, at in self._next.items()}
-        )
+        self._read_on()
 
     def read(self, max_bytes: int) -> Batch | None:
         """Messages of the partition whose turn it is."""
@@ -213,6 +214,7 @@ class Kafka(DealtSource):
                     "kafka_topic_is_another", topic=self._config.topic, before=self._identity, now=identity
                 )
                 self._known, self._next, self._came, self._acked = {}, {}, {}, {}
+                self._from, self._astray = {}, Astray()
                 self._consumer.read_from({})
             found: list[StreamEvent] = []
             known = set(self._known.values())
@@ -235,7 +237,30 @@ class Kafka(DealtSource):
         self._look_s = time.monotonic() + LOOK_S
         return found
 
+    def _read_on(self) -> None:
+        """Of each, what comes after what has come, and after what is gone."""
+        for partition in self._next:
+            self._astray.sought(partition)
+        self._consumer.read_from({each: self._end(each) for each in self._next})
+
+    def _end(self, partition: int) -> int:
+        waiting = self._came.get(partition)
+        return max(self._from[partition], waiting[-1].offset() + 1 if waiting else self._next[partition])
+
+    def _seek_again(self) -> None:
+        """What brokers say isn't there: retention was faster, or Kafka has forgotten it."""
+        now_s = time.monotonic()
+        for partition in self._consumer.astray():
+            self._astray.add(partition, now_s)
+        due = [each for each in self._astray.due(now_s) if each in self._next]
+        for each in due:
+            stream = stream_name(self._config.topic, self._identity, each)
+            self._from[each] = first_offset(self._consumer, stream, each, self._end(each), self.context)
+        if due:
+            self._read_on()
+
     def _fetch(self, timeout_s: float) -> None:
+        self._seek_again()
         try:
             messages = self._consumer.messages(MESSAGES_MAX, timeout_s)
         except RetryableError as error:
@@ -246,6 +271,7 @@ class Kafka(DealtSource):
         for message in messages:
             partition = message.partition()
             if message.offset() >= self._next.get(partition, limits.POSITION_MAX):
+                self._astray.came(partition)
                 self._came.setdefault(partition, deque()).append(message)
 
     def _batch(self, partition: int, waiting: deque[Any], max_bytes: int) -> Batch:

@@ -9,6 +9,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import admin
 
+from agent.kafka.consumer import Partitions
 from agent.sources.kafka import Kafka, KafkaConfig
 from qanat.testing.daemon import DaemonError
 from qanat.testing.kafka import Broker
@@ -150,6 +151,26 @@ def test_what_kafka_has_deleted_is_counted_and_the_rest_is_read(broker, topic, r
     one.seek(stream, 2)
     assert [row["body"] for row in one.wait_for(6)] == [b"%d" % n for n in range(4, 10)]
     assert one.counted == {"offsets_gone": 2}
+
+
+@pytest.mark.parametrize("offset", [2, 999])
+def test_reader_hears_that_its_next_offset_is_not_there_and_can_go_on_elsewhere(broker, topic, offset):
+    produce(broker, topic, 0, [b"%d" % n for n in range(10)])
+    client = admin.AdminClient({"bootstrap.servers": broker.address})
+    gone = confluent_kafka.TopicPartition(topic, 0, 4)
+    for future in client.delete_records([gone]).values():
+        future.result(30)
+    partitions = Partitions(topic, {"bootstrap.servers": broker.address, "group.id": f"g-{topic}"})
+    found: list[int] = []
+    try:
+        partitions.read_one_from(0, offset)
+        until(lambda: found.extend(partitions.messages(10, 0.1)) or partitions.astray() == {0})
+        assert found == []
+        partitions.read_one_from(0, 4)
+        until(lambda: found.extend(each.offset() for each in partitions.messages(10, 0.1)) or len(found) == 6)
+        assert found == list(range(4, 10))
+    finally:
+        partitions.close()
 
 
 def test_aborted_transactions_are_left_out_and_their_offsets_are_covered(broker, topic, reader):

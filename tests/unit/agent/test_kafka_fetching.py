@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from agent.kafka import fetching
+from agent.kafka.astray import AGAIN_S_MAX, Astray
 from agent.kafka.fetching import Fetching
 from agent.kafka.group import member_name
 from tests.unit.agent.live import until
@@ -35,6 +37,7 @@ class Log:
     def __init__(self) -> None:
         self.at: dict[int, int] = {}
         self.held: set[int] = set()
+        self.low = 0  # of all partitions: what is before it was deleted
         self.dropped: list[int] = []
         self.failure: Exception | None = None
         self.is_closed = False
@@ -58,9 +61,14 @@ class Log:
             raise self.failure
         found = []
         for partition in self.at.keys() - self.held:
+            if self.at[partition] < self.low:
+                continue
             found += [Message(partition, self.at[partition] + n) for n in range(7)]
             self.at[partition] += 7
         return found
+
+    def astray(self) -> set[int]:
+        return {each for each, at in self.at.items() if at < self.low}
 
     def close(self) -> None:
         self.is_closed = True
@@ -137,6 +145,42 @@ def test_wait_ends_when_woken_and_when_fetching_has_failed(made, log):
     log.failure = ValueError("broken")
     with pytest.raises(ValueError, match="broken"):
         made.wait(1, 60)
+
+
+def test_what_is_gone_while_a_partition_is_read_is_told_to_its_reader_who_goes_on_after_it(made, log):
+    made.seek(1, 0, 0)
+    made.seek(2, 5000, 5000)
+    until(lambda: log.held == {1, 2})
+    log.low = 4000
+    until(lambda: made.take(1, 1000)[1] == [])
+    until(lambda: made.astray(1) is not None)
+    position = made.astray(1)
+    assert 0 < position < 4000
+    made.wait(1, 60)
+    made.go_on(1, 4000)
+    until(lambda: made.wait(1, 0.1) or made._lanes[1].waiting)
+    start, taken = made.take(1, 1000)
+    assert (start, taken[0].offset()) == (position, 4000)
+    assert made.astray(1) is None
+    assert made.astray(2) is None
+    assert read(made, 2, 50)[:50] == list(range(5000, 5050))
+
+
+def test_partition_that_stays_astray_is_sought_at_once_and_then_less_and_less_often():
+    astray = Astray()
+    times = []
+    for now_s in range(200):
+        astray.add(1, float(now_s))
+        if astray.due(float(now_s)):
+            times.append(now_s)
+            assert astray.is_due(1, float(now_s))
+            astray.sought(1)
+            assert not astray.is_due(1, float(now_s))
+    assert times[:6] == [0, 2, 5, 10, 19, 36]
+    assert max(after - before for before, after in pairwise(times)) == AGAIN_S_MAX + 1
+    astray.came(1)
+    astray.add(1, 300.0)
+    assert astray.due(300.0) == [1]
 
 
 def test_name_of_a_member_is_what_kafka_takes_and_tells_agents_apart():

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from agent.dealer import Share, Table
 from agent.kafka.consumer import Member, Partitions, Topic
 from agent.kafka.group import Group, Membership
 from agent.sources.kafka import Kafka, KafkaConfig
 from qanat.errors import RetryableError
+from tests.unit.agent.live import until
 from tests.unit.agent.scripted import context
 
 
@@ -25,6 +26,9 @@ class Brokers:
         self.ends: dict[int, int] = {}
         self.offsets: dict[int, tuple[str, int]] = {}
         self.down: set[int] = set()
+        self.lows: dict[int, int] = {}
+        self.lost: set[int] = set()
+        self.read: dict[int, int] = {}
 
     def cluster(self) -> str:
         return "cluster"
@@ -35,7 +39,7 @@ class Brokers:
     def bounds(self, partition: int) -> tuple[int, int]:
         if partition in self.down:
             raise RetryableError("no leader")
-        return 0, self.ends[partition]
+        return self.lows.get(partition, 0), self.ends[partition]
 
     def turn(self, timeout_s: float) -> None:
         """Nothing new."""
@@ -49,6 +53,11 @@ class Brokers:
 
     def read_from(self, offsets: Mapping[int, int]) -> None:
         """Nothing comes."""
+        self.read = dict(offsets)
+
+    def astray(self) -> set[int]:
+        found, self.lost = self.lost, set()
+        return found
 
     def messages(self, count_max: int, timeout_s: float) -> list[Any]:
         return []
@@ -150,14 +159,38 @@ def test_agent_that_reads_alone_shows_nothing_of_a_former_topic_as_of_the_presen
     assert brokers.offsets == {}
 
 
+def test_agent_that_reads_alone_counts_what_is_gone_while_it_reads_once():
+    counted: list[tuple[str, int]] = []
+    source: Any = Kafka(
+        KafkaConfig("k:9092", "t"), context(Path(), lambda name, count: counted.append((name, count)))
+    )
+    source._consumer = brokers = Brokers()
+    brokers.ends = {0: 100, 1: 100}
+    for found in source.poll(0.0):
+        source.seek(found.stream, 10)
+    assert brokers.read == {0: 10, 1: 10}
+    brokers.lows, brokers.lost = {0: 50}, {0}
+    source.poll(0.0)
+    assert brokers.read == {0: 50, 1: 10}
+    assert counted == [("offsets_gone", 40)]
+    brokers.lows, brokers.lost = {0: 60}, {0}
+    until(lambda: source.poll(0.1) or brokers.read[0] == 60)
+    assert counted == [("offsets_gone", 40), ("offsets_gone", 10)]
+
+
 class Client:
     """In the place of confluent-kafka's consumer."""
 
     def __init__(self) -> None:
         self.offsets: dict[int, TopicPartition] = {}
+        self.came: list[Any] = []
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
         self.offsets |= {each.partition: each for each in offsets}
+
+    def consume(self, count_max: int, timeout_s: float) -> list[Any]:
+        came, self.came = self.came, []
+        return came
 
     def committed(self, asked: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
         return [
@@ -178,3 +211,31 @@ def test_offsets_are_noted_with_the_topic_that_they_are_of(kind):
     for note in ("", "another program's"):
         client.offsets[0] = TopicPartition("t", 0, 8, note)
         assert reader.committed(0, "first") == 8
+
+
+class Message:
+    """Or what brokers say instead of one."""
+
+    def __init__(self, partition: int, code: int | None = None) -> None:
+        self._partition, self._error = partition, None if code is None else KafkaError(code)
+
+    def partition(self) -> int:
+        return self._partition
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+
+def test_messages_that_come_with_a_refusal_are_not_lost_and_what_is_astray_is_said_once():
+    partitions: Any = object.__new__(Partitions)
+    partitions._topic, partitions._consumer = "t", Client()
+    partitions._refusal, partitions._astray = "", set()
+    good = Message(0)
+    refused = Message(1, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    partitions._consumer.came = [refused, good, Message(2, KafkaError._AUTO_OFFSET_RESET)]
+    assert partitions.messages(10, 0.0) == [good]
+    with pytest.raises(RetryableError):
+        partitions.messages(10, 0.0)
+    assert partitions.messages(10, 0.0) == []
+    assert partitions.astray() == {2}
+    assert partitions.astray() == set()

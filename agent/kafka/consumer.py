@@ -35,6 +35,7 @@ AHEAD_KIB = 8192
 
 # Before a topic's identity, in what is noted with committed offsets. Other programs note what they like.
 _OF = "qanat-topic:"
+_BEGAN = ";partitions="  # that the topic had when the group began to read it
 
 _FATAL = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -251,18 +252,39 @@ class Member:
         """Where the group is, as Kafka knows it; None also when that was said of another topic of this name. *Blocking*. Raises
         RetryableError."""
         try:
-            (found,) = self._consumer.committed([TopicPartition(self._topic, partition)], ANSWER_S_MAX)
+            (found,) = self._committed([partition])
         except KafkaException as error:
             raise RetryableError(f"kafka: {self._topic} [{partition}]: {_say(error)}") from error
-        note = found.metadata or ""
-        if found.offset < 0 or (note.startswith(_OF) and note != _OF + identity):
-            return None
-        return int(found.offset)
+        of, _ = _note(found)
+        return None if found.offset < 0 or of not in ("", identity) else int(found.offset)
 
-    def commit(self, offsets: Mapping[int, int], identity: str, *, wait: bool = False) -> None:
+    def began(self, partitions: Sequence[int], identity: str) -> int | None:
+        """How many partitions the topic had when the group began to read it, by what is noted with any of them: 0 when it began
+        with a former topic of this name; None when it did not begin yet, or noted nothing. *Blocking*. Raises RetryableError."""
+        try:
+            notes = [_note(each) for each in self._committed(partitions) if each.offset >= 0]
+        except KafkaException as error:
+            raise RetryableError(f"kafka: {self._topic}: {_say(error)}") from error
+        counts = [count for of, count in notes if count is not None and of in ("", identity)]
+        if counts:
+            return min(counts)
+        return 0 if any(of not in ("", identity) for of, _ in notes) else None
+
+    def _committed(self, partitions: Sequence[int]) -> list[TopicPartition]:
+        asked = [TopicPartition(self._topic, each) for each in partitions]
+        found: list[TopicPartition] = self._consumer.committed(asked, ANSWER_S_MAX)
+        for each in found:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return found
+
+    def commit(
+        self, offsets: Mapping[int, int], identity: str, began: int | None = None, *, wait: bool = False
+    ) -> None:
         """For those who look at the group, and for a partition of which storage has nothing. It is noted of which topic they are:
-        Kafka knows offsets by the topic's name alone. Raises RetryableError if it should `wait`: *blocking* then."""
-        made = _noted(self._topic, offsets, identity)
+        Kafka knows offsets by the topic's name alone; and what `began` is to say from now on. Raises RetryableError if it should
+        `wait`: *blocking* then."""
+        made = _noted(self._topic, offsets, identity, began)
         try:
             if wait:
                 self._consumer.commit(offsets=made, asynchronous=False)
@@ -294,9 +316,22 @@ class Member:
         consumer.incremental_unassign(partitions)
 
 
-def _noted(topic: str, offsets: Mapping[int, int], identity: str) -> list[TopicPartition]:
-    note = _OF + identity if identity else ""
+def _noted(
+    topic: str, offsets: Mapping[int, int], identity: str, began: int | None = None
+) -> list[TopicPartition]:
+    note = _OF + identity if identity or began is not None else ""
+    if began is not None:
+        note += f"{_BEGAN}{began}"
     return [TopicPartition(topic, partition, offset, note) for partition, offset in offsets.items()]
+
+
+def _note(committed: TopicPartition) -> tuple[str, int | None]:
+    """The identity that is noted, empty for none, and the number of partitions."""
+    note = committed.metadata or ""
+    if not note.startswith(_OF):
+        return "", None
+    of, _, began = note.removeprefix(_OF).partition(_BEGAN)
+    return of, int(began) if began.isdecimal() else None
 
 
 def _say(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from qanat.component import Context, Source
 from qanat.errors import RetryableError
 
 if TYPE_CHECKING:
-    from agent.kafka.consumer import Member, Partitions
+    from agent.kafka.consumer import Member, Partitions, Topic
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,7 @@ class Group(Dealer):
         self._fetching: Fetching | None = None
         self._table: Table | None = None
         self._identity: tuple[str, str] | None = None  # of cluster and topic, when partitions were dealt
+        self._began: int | None = None  # how many partitions there were when the group began; if `at_end`
         self._owned: set[int] = set()
         self._dealt: dict[int, Share] = {}
         self._streams: dict[Share, tuple[str, int]] = {}  # and where they begin that storage has nothing of
@@ -154,12 +155,15 @@ class Group(Dealer):
         partition: the others are dealt."""
         assert self._partitions is not None, "it was opened"
         try:
-            identity = (self._partitions.cluster(), self._partitions.topic().identity)
+            topic = self._partitions.topic()
+            identity = (self._partitions.cluster(), topic.identity)
+            if identity != self._identity:
+                self._begin_anew(identity)
+            if self._of.at_end and self._began is None:
+                self._began = self._count_at_first(topic)
         except RetryableError as error:
             self._not_answered(error)
             return False
-        if identity != self._identity:
-            self._begin_anew(identity)
         first = self._first_of(self._owned - self._dealt.keys(), identity[1])
         new = {each: self._share(each, *identity) for each in sorted(first)}
         for each, share in new.items():
@@ -174,9 +178,17 @@ class Group(Dealer):
         if self._dealt:
             log.warning("kafka_topic_is_another", topic=self._of.topic, before=self._identity, now=identity)
             self._take(list(self._dealt), is_lost=True)
+        if self._identity is not None:
+            self._began = 0  # with the former topic
         with self._lock:
             self._acked.clear()
         self._identity = identity
+
+    def _count_at_first(self, topic: Topic) -> int:
+        """Partitions from this number on were added since: nothing of them is too old. Raises RetryableError."""
+        assert self._member is not None, "it has joined"
+        noted = self._member.began(topic.partitions, topic.identity)
+        return len(topic.partitions) if noted is None else noted
 
     def _first_of(self, partitions: set[int], identity: str) -> dict[int, int]:
         """Of each that brokers say something about: one whose servers are down must not keep the others from being read. In no
@@ -197,7 +209,8 @@ class Group(Dealer):
         log.warning("kafka_not_answering", topic=self._of.topic, error=str(error))
 
     def _first(self, partition: int, identity: str) -> int:
-        """Where it begins if storage has nothing of it: where the group is, or as configured. Raises RetryableError.
+        """Where it begins if storage has nothing of it: where the group is, or as configured; one that was added later at its
+        beginning, since what came before it was found is wanted. Raises RetryableError.
 
         Where that is the end, the group remembers it before anything is read: whoever has the partition next, before anything
         of it was stored, must not begin at a later end."""
@@ -207,9 +220,9 @@ class Group(Dealer):
         known = self._member.committed(partition, identity)
         if known is not None:
             return min(known, high)
-        if not self._of.at_end:
+        if not self._of.at_end or (self._began is not None and partition >= self._began):
             return low
-        self._member.commit({partition: high}, identity, wait=True)
+        self._member.commit({partition: high}, identity, self._began, wait=True)
         return high
 
     def _share(self, partition: int, cluster: str, identity: str) -> Share:
@@ -229,7 +242,7 @@ class Group(Dealer):
         if not acked or self._member is None or self._identity is None:
             return
         try:
-            self._member.commit(acked, self._identity[1], wait=wait)
+            self._member.commit(acked, self._identity[1], self._began, wait=wait)
         except RetryableError as error:
             log.info("kafka_offsets_not_shown", topic=self._of.topic, error=str(error))
 

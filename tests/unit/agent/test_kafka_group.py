@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ class Brokers:
         self.identity = "first"
         self.ends: dict[int, int] = {}
         self.offsets: dict[int, tuple[str, int]] = {}
+        self.counts: dict[int, int | None] = {}  # of partitions, as noted with offsets
         self.down: set[int] = set()
         self.lows: dict[int, int] = {}
         self.lost: set[int] = set()
@@ -65,8 +67,14 @@ class Brokers:
     def close(self) -> None:
         """It stays."""
 
-    def commit(self, offsets: Mapping[int, int], identity: str, *, wait: bool = False) -> None:
+    def commit(
+        self, offsets: Mapping[int, int], identity: str, began: int | None = None, *, wait: bool = False
+    ) -> None:
         self.offsets |= {partition: (identity, offset) for partition, offset in offsets.items()}
+        self.counts |= dict.fromkeys(offsets, began)
+
+    def began(self, partitions: Sequence[int], identity: str) -> int | None:
+        return next((count for count in self.counts.values() if count is not None), None)
 
 
 class Shares(Table):
@@ -145,6 +153,40 @@ def test_partition_of_which_nothing_is_stored_goes_on_where_the_group_is():
     assert game.begins == {0: 100}
 
 
+@pytest.mark.parametrize("is_another_agent", [True, False])
+def test_partition_that_is_added_later_begins_at_its_beginning_also_where_the_group_began_at_the_end(
+    is_another_agent,
+):
+    game = Game(at_end=True)
+    game.brokers.ends = {0: 100, 1: 100}
+    game.group._on_given([0, 1])
+    game.look()
+    assert game.begins == {0: 100, 1: 100}
+    game.group._was_acked(0, 120)
+    game.look()
+    if is_another_agent:
+        brokers, game = game.brokers, Game(at_end=True)
+        game.group._member = game.group._partitions = game.brokers = brokers
+        game.group._on_given([0, 1])
+    game.brokers.ends = {0: 200, 1: 200, 2: 7}
+    game.group._on_given([2])
+    game.look()
+    assert game.begins == {0: 120 if is_another_agent else 100, 1: 100, 2: 0}
+    game.group._was_acked(2, 3)
+    game.look()
+    assert game.brokers.counts == {0: 2, 1: 2, 2: 2}
+
+
+def test_topic_that_is_created_anew_begins_at_its_beginning_also_where_the_group_began_at_the_end():
+    game = Game(at_end=True)
+    game.brokers.ends = {0: 100}
+    game.group._on_given([0])
+    game.look()
+    game.brokers.identity, game.brokers.ends = "second", {0: 50}
+    game.look()
+    assert game.begins == {0: 0}
+
+
 def test_agent_that_reads_alone_shows_nothing_of_a_former_topic_as_of_the_present():
     source: Any = Kafka(KafkaConfig("k:9092", "t", partitions="0"), context(Path()))
     source._consumer = brokers = Brokers()
@@ -182,7 +224,7 @@ class Client:
     """In the place of confluent-kafka's consumer."""
 
     def __init__(self) -> None:
-        self.offsets: dict[int, TopicPartition] = {}
+        self.offsets: dict[int, Any] = {}
         self.came: list[Any] = []
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
@@ -211,6 +253,34 @@ def test_offsets_are_noted_with_the_topic_that_they_are_of(kind):
     for note in ("", "another program's"):
         client.offsets[0] = TopicPartition("t", 0, 8, note)
         assert reader.committed(0, "first") == 8
+        assert reader.began([0], "first") is None
+
+
+@pytest.mark.parametrize("identity", ["first", ""])
+def test_number_of_partitions_at_first_is_noted_with_offsets_and_is_the_smallest_of_those_noted(identity):
+    member: Any = object.__new__(Member)
+    member._topic, member._consumer = "t", Client()
+    assert member.began([0, 1, 2], identity) is None
+    member.commit({0: 7}, identity)
+    assert member.began([0, 1, 2], identity) is None
+    member.commit({1: 8}, identity, 3)
+    member.commit({2: 9}, identity, 4)
+    assert member.began([0, 1, 2], identity) == 3
+    assert [member.committed(each, identity) for each in range(3)] == [7, 8, 9]
+    member.commit({0: 7, 1: 8, 2: 9}, "former", 5)
+    assert member.began([0, 1, 2], "first") == 0
+    assert member.committed(1, "first") is None
+
+
+def test_offset_that_brokers_refuse_to_say_is_not_taken_for_none():
+    member: Any = object.__new__(Member)
+    member._topic, member._consumer = "t", Client()
+    error = KafkaError(KafkaError.UNSTABLE_OFFSET_COMMIT)
+    member._consumer.offsets[0] = SimpleNamespace(offset=-1001, metadata=None, error=error)
+    with pytest.raises(RetryableError):
+        member.committed(0, "first")
+    with pytest.raises(RetryableError):
+        member.began([1, 0], "first")
 
 
 class Message:

@@ -25,11 +25,18 @@ class DaemonError(AssertionError):
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds_max: float = WAIT_S_MAX) -> None:
-    """*Blocking* until `condition()` is true. Raises DaemonError that says `what` was waited for."""
+    """*Blocking* until `condition()` is true; a file or a key that is not there, or just went, is not yet. Raises DaemonError that
+    says `what` was waited for."""
     deadline_s = time.monotonic() + seconds_max
-    while not condition():
+    missing: Exception | None = None
+    while True:
+        try:
+            if condition():
+                return
+        except (FileNotFoundError, KeyError) as error:
+            missing = error
         if time.monotonic() > deadline_s:
-            raise DaemonError(f"waited {seconds_max:.0f} s in vain for: {what}")
+            raise DaemonError(f"waited {seconds_max:.0f} s in vain for: {what}") from missing
         time.sleep(POLL_S)
 
 

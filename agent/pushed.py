@@ -170,9 +170,10 @@ class PushedFeed:
         self._source.stop()
         while parcels := self._inlet.take(limits.BATCH_BYTES_TARGET, 0.0):
             self._left += self._put_all(parcels)
+        self._settle()  # also when the time is over: who is told in vain sends again
         while self._waiting and time.monotonic() < self._until_s:
-            self._settle()
             time.sleep(SETTLE_S)
+            self._settle()
         for waiting in self._waiting.values():
             for each in waiting:
                 each.settled(False)

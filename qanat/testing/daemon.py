@@ -25,8 +25,9 @@ class DaemonError(AssertionError):
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds_max: float = WAIT_S_MAX) -> None:
-    """*Blocking* until `condition()` is true; a file or a key that is not there, or just went, is not yet. Raises DaemonError that
-    says `what` was waited for."""
+    """*Blocking* until `condition()` is true; a file or a key that is not there, or just went, is not yet.
+
+    Raises DaemonError that says `what` was waited for."""
     deadline_s = time.monotonic() + seconds_max
     missing: Exception | None = None
     while True:

@@ -5,6 +5,7 @@ What is read is assigned by us, from the offset that storage has: what a member 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,15 @@ _FATAL = (
 # No more comes of a partition: what comes next in it isn't there. (`_LOG_TRUNCATION`: what an unclean election has cut off.)
 _ASTRAY = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION)
 
+# The topic may have been deleted, and created anew.
+_DOUBTFUL = (
+    *_ASTRAY,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_TOPIC_ID,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -58,7 +68,9 @@ class Topic:
 
 
 class Partitions:
-    """Partitions of one topic, read from where they are told. *Thread*: one; `topic`, `cluster` and `bounds` any."""
+    """Partitions of one topic, read from where they are told. `doubted`: brokers say what they would of a topic that was deleted.
+
+    *Thread*: one; `topic`, `cluster`, `bounds` and `doubted` any."""
 
     def __init__(self, topic: str, settings: Mapping[str, Any]) -> None:
         common = {"error_cb": self._failed, "logger": _SILENT, **settings}
@@ -77,6 +89,7 @@ class Partitions:
         self._refusal = ""
         self._reading: set[int] = set()
         self._astray: set[int] = set()
+        self.doubted = threading.Event()
         try:
             self._consumer = Consumer({**consuming, **common, **ours})
             self._admin = AdminClient({key: value for key, value in common.items() if key != "group.id"})
@@ -169,7 +182,9 @@ class Partitions:
     def _heard(self, error: KafkaError, partition: int | None) -> None:
         if error.code() in _FATAL:
             self._refusal = error.str()
-        elif error.code() in _ASTRAY and partition is not None:
+        if error.code() in _DOUBTFUL:
+            self.doubted.set()
+        if error.code() in _ASTRAY and partition is not None:
             self._astray.add(partition)
 
     def astray(self) -> set[int]:

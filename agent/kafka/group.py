@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 TURN_S = 0.2  # how long a turn listens
-LOOK_S = 60.0  # how often it is looked whether the topic is still the same
-RETRY_S = 2.0  # after an answer that did not come
+RETRY_S = 2.0  # after an answer that did not come, and between two looks at a topic that is in doubt
+
+# How often it is looked whether the topic is still the same. What is read of another one of its name before that is noticed, from
+# where the former ended, is read twice; a look is two small questions to brokers.
+LOOK_S = 5.0
+
 SHOW_S = 1.0  # how often the group's offsets are written
 
 # Brokers hear nothing of this member meanwhile but its heartbeats. Two that don't answer take so long.
@@ -68,7 +72,8 @@ class Group(Dealer):
         self._streams: dict[Share, tuple[str, int]] = {}  # and where they begin that storage has nothing of
         self._acked: dict[int, int] = {}
         self._lock = threading.Lock()  # around what was acked
-        self._look_s = self._show_s = 0.0
+        self._look_s = self._show_s = 0.0  # when that is due
+        self._looked_s = 0.0
 
     def open(self) -> None:
         """See Dealer."""
@@ -85,13 +90,22 @@ class Group(Dealer):
         if self._member is None:
             self._join()
         assert self._member is not None
+        assert self._partitions is not None, "it was opened"
         self._member.turn(TURN_S)
         now_s = time.monotonic()
-        if self._owned and now_s >= self._look_s:
+        if self._owned and now_s >= self._due_s():
+            self._partitions.doubted.clear()
+            self._looked_s = now_s
             self._look_s = now_s + (LOOK_S if self._look(table) else RETRY_S)
         if now_s >= self._show_s:
             self._show_s = now_s + SHOW_S
             self._show(self._owned, wait=False)
+
+    def _due_s(self) -> float:
+        """When to look."""
+        assert self._partitions is not None, "it was opened"
+        is_doubted = self._partitions.doubted.is_set()
+        return min(self._look_s, self._looked_s + RETRY_S) if is_doubted else self._look_s
 
     def source(self, share: Share) -> Source:
         """See Dealer."""

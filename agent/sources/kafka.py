@@ -45,8 +45,10 @@ MESSAGES_MAX = 10_000
 # The longest wait of a `poll` without looking whether it was woken, and for so many messages.
 SLICE_S = 0.05
 
-LOOK_S = 60.0  # how often new partitions are looked for
-RETRY_S = 2.0  # after an answer that did not come
+LOOK_S = (
+    5.0  # how often new partitions are looked for, and whether the topic is the same: see `agent.kafka.group`
+)
+RETRY_S = 2.0  # after an answer that did not come, and between two looks at a topic that is in doubt
 SHOW_S = 1.0  # how often the group's offsets are written
 
 
@@ -100,7 +102,7 @@ class Kafka(DealtSource):
         self._astray = Astray()
         self._acked: dict[int, int] = {}
         self._shown_s = 0.0
-        self._look_s = 0.0
+        self._look_s = self._looked_s = 0.0
         self._is_first = True
         self._woken = threading.Event()
         self._messages = Messages(config.topic, config.event_bytes, context)
@@ -144,7 +146,7 @@ class Kafka(DealtSource):
         """See Source.poll."""
         until_s = time.monotonic() + timeout_s
         while True:
-            if time.monotonic() >= self._look_s and (news := self._look()):
+            if time.monotonic() >= self._due_s() and (news := self._look()):
                 return news
             if self._next and not any(self._came.values()):
                 self._fetch(min(SLICE_S, max(0.0, until_s - time.monotonic())))
@@ -204,8 +206,15 @@ class Kafka(DealtSource):
                 consumer.show(self._acked, self._identity)
             consumer.close()
 
+    def _due_s(self) -> float:
+        """When to look."""
+        is_doubted = self._consumer.doubted.is_set()
+        return min(self._look_s, self._looked_s + RETRY_S) if is_doubted else self._look_s
+
     def _look(self) -> list[StreamEvent]:
         """Partitions that are new."""
+        self._consumer.doubted.clear()
+        self._looked_s = time.monotonic()
         try:
             topic = self._consumer.topic()
             identity = topic.identity

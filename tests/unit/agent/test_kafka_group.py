@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from agent.dealer import Share, Table
+from agent.kafka import group
 from agent.kafka.consumer import Member, Partitions, Topic
 from agent.kafka.group import Group, Membership
+from agent.sources import kafka
 from agent.sources.kafka import Kafka, KafkaConfig
 from qanat.errors import RetryableError
 from tests.unit.agent.live import until
@@ -30,6 +33,7 @@ class Brokers:
         self.down: set[int] = set()
         self.lows: dict[int, int] = {}
         self.lost: set[int] = set()
+        self.doubted = threading.Event()
         self.read: dict[int, int] = {}
 
     def cluster(self) -> str:
@@ -187,6 +191,29 @@ def test_topic_that_is_created_anew_begins_at_its_beginning_also_where_the_group
     assert game.begins == {0: 0}
 
 
+def test_topic_that_brokers_doubt_is_looked_at_at_once(monkeypatch):
+    for module in (group, kafka):
+        monkeypatch.setattr(module, "LOOK_S", 3600.0)
+        monkeypatch.setattr(module, "RETRY_S", 0.0)
+    game = Game()
+    game.brokers.ends = {0: 100}
+    game.group._on_given([0])
+    game.look()
+    source: Any = Kafka(KafkaConfig("k:9092", "t"), context(Path()))
+    source._consumer = game.brokers
+    assert len(source.poll(0.0)) == 1
+    game.brokers.identity = "second"
+    game.group.turn(game.table)
+    assert source.poll(0.0) == []
+    assert "first" in game.table.held[0].sender
+    game.brokers.doubted.set()
+    game.group.turn(game.table)
+    assert "second" in game.table.held[0].sender
+    game.brokers.doubted.set()
+    assert len(source.poll(0.0)) == 1
+    assert not game.brokers.doubted.is_set()
+
+
 def test_agent_that_reads_alone_shows_nothing_of_a_former_topic_as_of_the_present():
     source: Any = Kafka(KafkaConfig("k:9092", "t", partitions="0"), context(Path()))
     source._consumer = brokers = Brokers()
@@ -299,11 +326,12 @@ class Message:
 def test_messages_that_come_with_a_refusal_are_not_lost_and_what_is_astray_is_said_once():
     partitions: Any = object.__new__(Partitions)
     partitions._topic, partitions._consumer = "t", Client()
-    partitions._refusal, partitions._astray = "", set()
+    partitions._refusal, partitions._astray, partitions.doubted = "", set(), threading.Event()
     good = Message(0)
     refused = Message(1, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     partitions._consumer.came = [refused, good, Message(2, KafkaError._AUTO_OFFSET_RESET)]
     assert partitions.messages(10, 0.0) == [good]
+    assert partitions.doubted.is_set()
     with pytest.raises(RetryableError):
         partitions.messages(10, 0.0)
     assert partitions.messages(10, 0.0) == []

@@ -188,10 +188,11 @@ class Group(Dealer):
         return not self._owned - self._dealt.keys()
 
     def _begin_anew(self, identity: tuple[str, str]) -> None:
-        """Offsets of another topic of this name say nothing about this one."""
+        """Offsets of another topic of this name say nothing about this one. The claims of the former's streams are released:
+        nobody else would take them over from the collectors that keep their positions."""
         if self._dealt:
             log.warning("kafka_topic_is_another", topic=self._of.topic, before=self._identity, now=identity)
-            self._take(list(self._dealt), is_lost=True)
+            self._take(list(self._dealt), is_lost=False)
         if self._identity is not None:
             self._began = 0  # with the former topic
         with self._lock:

@@ -84,12 +84,14 @@ class Brokers:
 class Shares(Table):
     def __init__(self) -> None:
         self.held: list[Share] = []
+        self.released: list[Share] = []
 
     def give(self, shares: Sequence[Share]) -> None:
         self.held += shares
 
     def take(self, shares: Sequence[Share], *, is_lost: bool) -> None:
         self.held = [share for share in self.held if share not in shares]
+        self.released += () if is_lost else shares
 
 
 class Game:
@@ -186,9 +188,11 @@ def test_topic_that_is_created_anew_begins_at_its_beginning_also_where_the_group
     game.brokers.ends = {0: 100}
     game.group._on_given([0])
     game.look()
+    (former,) = game.table.held
     game.brokers.identity, game.brokers.ends = "second", {0: 50}
     game.look()
     assert game.begins == {0: 0}
+    assert game.table.released == [former]
 
 
 def test_topic_that_brokers_doubt_is_looked_at_at_once(monkeypatch):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from confluent_kafka import admin
 
 from qanat.testing.cluster import Agent, Cluster, Collector
 from qanat.testing.kafka import Broker
@@ -135,6 +136,28 @@ def test_agent_that_is_killed_has_its_partitions_again_at_once_and_begins_where_
     a1.kill()
     shared.write(1000)
     cluster.start()
+    shared.wait_until_stored()
+    shared.assert_exactly_once()
+
+
+def test_topic_that_is_created_anew_is_stored_from_its_beginning_also_by_a_group_that_began_at_the_end(
+    shared,
+):
+    cluster = shared.cluster
+    c1 = cluster.collector("c1", "roll=300ms")
+    a1 = shared.agent("a1", c1, more=', start="end"')
+    cluster.start()
+    cluster.wait_until(lambda: given(a1) == PARTITIONS, "all partitions")
+    shared.write(1000)
+    shared.wait_until_stored()
+    client = admin.AdminClient({"bootstrap.servers": shared.broker.address})
+    for future in client.delete_topics([shared.topic]).values():
+        future.result(30)
+    cluster.wait_until(
+        lambda: shared.topic not in client.list_topics(timeout=10).topics, "the topic to be gone"
+    )
+    create(shared.broker, shared.topic, PARTITIONS)
+    shared.write(500)
     shared.wait_until_stored()
     shared.assert_exactly_once()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -38,7 +39,14 @@ def cluster(tmp_path_factory):
         made.managed("collector", "c1")
         made.managed("agent", "a1", tier="web")
         made.start()
+        # Whoever types faster than they attach is told that what is mapped runs nowhere.
+        made.wait_until(lambda: attached(made) == {"c1", "a1"}, "both nodes to attach")
         yield made
+
+
+def attached(cluster) -> set[str]:
+    nodes = json.loads(cluster.qanat("nodes", "-o", "json"))["nodes"]
+    return {each["name"] for each in nodes if each["state"] == "attached"}
 
 
 @contextlib.contextmanager

@@ -231,8 +231,24 @@ def published(root: Path) -> list[Path]:
 
 
 def temporary(root: Path) -> list[Path]:
-    """Files that a sink has not finished."""
-    return sorted(root.rglob("*.tmp"))
+    """Files that a sink has not finished, without those that were set aside: it will not."""
+    return sorted(
+        path for path in root.rglob("*.tmp") if not any(part.startswith("set-aside-") for part in path.parts)
+    )
+
+
+def written_bytes(root: Path) -> int:
+    """Size of what is in a sink's files, committed or not, visible or not."""
+    return sum(path.stat().st_size for path in _data(root))
+
+
+def written_lines(root: Path) -> int:
+    """Line ends in a sink's raw files, committed or not, visible or not."""
+    return sum(path.read_bytes().count(b"\n") for path in _data(root))
+
+
+def _data(root: Path) -> list[Path]:
+    return published(root) + temporary(root)
 
 
 def ledger(root: Path, pattern: str, first: int | None = None, last: int | None = None) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qanat.testing.cluster import Cluster, ledger, published, stored_bytes
+from qanat.testing.cluster import Cluster, ledger, published, stored_bytes, temporary
 
 PATTERN = r"stream=(?P<stream>[\w-]+) seq=(?P<seq>\d+)"
 
@@ -38,4 +38,4 @@ def assert_drains_clean(cluster: Cluster, lines: int, streams: int = 1) -> None:
     cluster.stop()
     assert_exactly_once(cluster.out, lines, streams)
     assert stored_bytes(cluster.out) > 0
-    assert not list(cluster.out.rglob("*.tmp"))
+    assert not temporary(cluster.out)

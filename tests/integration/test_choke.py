@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qanat.testing.cluster import written_lines
 from qanat.testing.managed import ManagedCluster
 from tests.integration.lines import append, assert_drains_clean, assert_exactly_once, numbered, tail
 
@@ -67,8 +68,6 @@ def test_arguments_of_choke_limit_without_masters(cluster):
         f'web : {tail(cluster)} | choke("slow") agentE2EChain("{c1.address}") ;\n'
     )
     cluster.start()
-    cluster.wait_until(
-        lambda: sum(p.read_bytes().count(b"\n") for p in c1.out.rglob("web-*")) == LINES, "the rest"
-    )
+    cluster.wait_until(lambda: written_lines(c1.out) == LINES, "the rest")
     cluster.stop()
     assert_exactly_once(c1.out, LINES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qanat.testing.cluster import Cluster, Collector, published
+from qanat.testing.cluster import Cluster, Collector, published, written_lines
 from tests.integration.lines import append, assert_exactly_once, tail
 
 ROUND = 4_000
@@ -22,13 +22,6 @@ def mixed(first: int, last: int) -> bytes:
     )
 
 
-def _lines(directory: Path) -> int:
-    """Committed or not, visible or not: what is in the branch's files."""
-    if not directory.is_dir():
-        return 0
-    return sum(path.read_bytes().count(b"\n") for path in directory.rglob("*x-*") if path.is_file())
-
-
 def _endures(cluster: Cluster, collector: Collector, wanted: Path) -> None:
     """Rounds of lines, with agent and collector killed in the midst of them."""
     agent = cluster.daemons[-1]
@@ -39,7 +32,7 @@ def _endures(cluster: Cluster, collector: Collector, wanted: Path) -> None:
         victim = collector if part % 2 else agent
         victim.kill()
         victim.start()
-    cluster.wait_until(lambda: _lines(wanted) == 4 * ROUND, "all that was to go on is stored")
+    cluster.wait_until(lambda: written_lines(wanted) == 4 * ROUND, "all that was to go on is stored")
     cluster.stop()
     assert_exactly_once(wanted, 4 * ROUND)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from qanat.testing.cluster import written_lines
 from tests.integration.lines import append, assert_exactly_once, numbered, tail
 
 
@@ -19,16 +18,9 @@ def test_a_branch_that_was_away_catches_up_after_crashes_of_the_collector(cluste
         cluster.wait_until(lambda: c1.stored_events() > 0, "something is stored")
         c1.kill()
         c1.start()
-    cluster.wait_until(lambda: _lines(a) == 20_000, "the branch that works has everything")
+    cluster.wait_until(lambda: written_lines(a) == 20_000, "the branch that works has everything")
     b.unlink()
-    cluster.wait_until(lambda: _lines(b) == 20_000, "the other one has caught up")
+    cluster.wait_until(lambda: written_lines(b) == 20_000, "the other one has caught up")
     cluster.stop()
     for branch in (a, b):
         assert_exactly_once(branch, 20_000)
-
-
-def _lines(directory: Path) -> int:
-    """Committed or not, visible or not: what is in the branch's files."""
-    if not directory.is_dir():
-        return 0
-    return sum(path.read_bytes().count(b"\n") for path in directory.rglob("*x-*") if path.is_file())

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from qanat.testing.cluster import LOOPBACK, Cluster, Collector, free_port, published, temporary
+from qanat.testing.cluster import (
+    LOOPBACK,
+    Cluster,
+    Collector,
+    free_port,
+    published,
+    temporary,
+    written_bytes,
+    written_lines,
+)
 from tests.integration.lines import append, assert_drains_clean, numbered, tail
 from tests.integration.test_live_sources import LINES, connected, sending
 
@@ -29,25 +38,18 @@ def stored(directory: Path) -> list[bytes]:
     return [line for path in published(directory) for line in path.read_bytes().splitlines()]
 
 
-def written(directory: Path) -> int:
-    """Committed or not, visible or not."""
-    if not directory.is_dir():
-        return 0
-    return sum(path.read_bytes().count(b"\n") for path in directory.rglob("*x-*") if path.is_file())
-
-
 def endures(cluster: Cluster, collector: Collector, cases: dict[Path, list[bytes]]) -> None:
     """Rounds of lines, with agent and collector killed in the midst of them."""
     agent = cluster.daemons[-1]
     cluster.start()
     for part in range(ROUNDS):
         append(cluster.directory / "in" / "a.log", levelled(part * ROUND, (part + 1) * ROUND))
-        cluster.wait_until(lambda: any(map(written, cases)), "something is stored")
+        cluster.wait_until(lambda: any(map(written_lines, cases)), "something is stored")
         victim = collector if part % 2 else agent
         victim.kill()
         victim.start()
     cluster.wait_until(
-        lambda: all(written(out) == len(lines) for out, lines in cases.items()), "all is stored", 90.0
+        lambda: all(written_lines(out) == len(lines) for out, lines in cases.items()), "all is stored", 90.0
     )
     cluster.stop()
     for out, lines in cases.items():
@@ -98,9 +100,9 @@ def test_case_whose_storage_is_away_holds_up_no_other_and_gets_what_was_decided_
     cluster.start()
     append(cluster.directory / "in" / "a.log", levelled(0, ROUNDS * ROUND))
     others = wanted(b"WARN", b"INFO", b"DEBUG")
-    cluster.wait_until(lambda: written(out / "else") == len(others), "the other case is stored")
+    cluster.wait_until(lambda: written_lines(out / "else") == len(others), "the other case is stored")
     blocked.unlink()
-    cluster.wait_until(lambda: written(blocked) == len(wanted(b"ERROR")), "the case catches up")
+    cluster.wait_until(lambda: written_lines(blocked) == len(wanted(b"ERROR")), "the case catches up")
     cluster.stop()
     assert stored(out / "else") == others
     assert stored(blocked) == wanted(b"ERROR")
@@ -191,7 +193,7 @@ def test_balanced_load_is_stored_once_when_a_destination_dies_for_good_and_the_a
         sender.join()
     size = sum(len(numbered(0, lines, f"s{number}")) for number in range(streams))
     cluster.wait_until(
-        lambda: sum(path.stat().st_size for path in cluster.out.rglob("*web-*") if path.is_file()) >= size,
+        lambda: written_bytes(cluster.out) >= size,
         "all is stored",
         90.0,
     )
@@ -212,7 +214,7 @@ def test_collectors_least_loaded_sink_is_not_one_whose_storage_is_away_and_every
     cluster.start()
     log, total = cluster.directory / "in" / "a.log", 3 * ROUND
     append(log, levelled(0, ROUND))
-    cluster.wait_until(lambda: written(out / "second") > 0, "the other sink takes part")
+    cluster.wait_until(lambda: written_lines(out / "second") > 0, "the other sink takes part")
     c1.kill()
     blocked.unlink()
     c1.start()
@@ -220,7 +222,9 @@ def test_collectors_least_loaded_sink_is_not_one_whose_storage_is_away_and_every
     agent.kill()
     agent.start()
     append(log, levelled(2 * ROUND, total))
-    cluster.wait_until(lambda: written(blocked) + written(out / "second") == total, "all is stored", 90.0)
+    cluster.wait_until(
+        lambda: written_lines(blocked) + written_lines(out / "second") == total, "all is stored", 90.0
+    )
     cluster.stop()
     assert sorted(stored(blocked) + stored(out / "second")) == levelled(0, total).splitlines()
 

@@ -1,8 +1,8 @@
 """The coordination store on a ZooKeeper ensemble.
 
 A multi is one ZooKeeper transaction, missing parents included: it is tried without them, and where the server says that
-a parent is missing, it is put in and the whole is tried again. A watch is set before it is reported; all of them end
-with the connection, are set again once there is another, and are reported again.
+a parent is missing, it is put in with all others that seem to be, and the whole is tried again. A watch is set before it is
+reported; all of them end with the connection, are set again once there is another, and are reported again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -28,7 +28,18 @@ T = TypeVar("T")
 # what an operation costs there; the rest is for the request's own header, and for parents that are put in.
 REQUEST_BYTES_MAX = 1_000_000
 
-# How often a multi is tried with one more missing parent. Our paths have five levels.
+# What is left for parents: the server's limit but for the request's own header.
+PACKET_BYTES_MAX = 1_048_575 - 1_000
+
+# What an operation costs in a request besides path, value and access list: 9 bytes of header, 4 each for three lengths, and 4 of
+# flags or version.
+_HEADER_BYTES = 25
+
+# An access list: a length, permissions, two lengths, and `digest` with a user and a hash, or `world` with `anyone`.
+_ACCESS_BYTES = 96
+
+# How often a multi is tried with other parents: those that are missing are put in all at once, unless others create and
+# delete them meanwhile.
 _PARENTS_MAX = 64
 
 
@@ -126,9 +137,10 @@ class ZookeeperStore:
             position, code = refused
             index, op = steps[position]
             if isinstance(op, Create) and code == Code.NO_NODE:
-                steps.insert(position, (None, Create(parent_of(op.path), b"")))
+                steps = await self._with_parents(steps, position)
+                _check_packet(steps)
             elif index is None and code == Code.NODE_EXISTS:
-                del steps[position]  # somebody created the parent meanwhile
+                steps = await self._without_present(steps, position)  # somebody created the parent meanwhile
             elif index is None:  # only a parent's own parent can be in its way: for the caller it is the same
                 index = next(index for index, _ in steps[position:] if index is not None)
                 raise _refusal(code, ops[index], index)
@@ -157,6 +169,42 @@ class ZookeeperStore:
             # Deleted between the two: the first watch fires.
             await _read(doing, self._connection.children(doing, where, fire), absent=[])
 
+    async def _with_parents(self, steps: Sequence[_Step], position: int) -> list[_Step]:
+        """With the parent that the operation at `position` lacks, and those that later ones seem to: a change of a thousand
+        logical nodes lacks a thousand. What is wrong about them the server says."""
+        made = {op.path for _, op in steps if isinstance(op, Create)} | {parent_of(steps[position][1].path)}
+        wanted: dict[str, None] = {}
+        for _, op in steps[position:]:
+            if isinstance(op, Create):
+                wanted |= dict.fromkeys(above for above in _above(op.path) if above not in made)
+        missing = await self._absent(list(wanted)) | {parent_of(steps[position][1].path)}
+        found = list(steps[:position])
+        for step in steps[position:]:
+            if isinstance(step[1], Create):
+                parents = [above for above in _above(step[1].path) if above in missing]
+                found += [(None, Create(above, b"")) for above in reversed(parents)]
+                missing.difference_update(parents)
+            found.append(step)
+        return found
+
+    async def _without_present(self, steps: Sequence[_Step], position: int) -> list[_Step]:
+        """Without the parents that there are by now, the one at `position` among them."""
+        await self.sync(ROOT)
+        absent = await self._absent([op.path for index, op in steps if index is None])
+        absent.discard(steps[position][1].path)
+        return [step for step in steps if step[0] is not None or step[1].path in absent]
+
+    async def _absent(self, wheres: Sequence[str]) -> set[str]:
+        """Those that there are not, as far as this client's server knows."""
+        absent: set[str] = set()
+        for start in range(0, len(wheres), IN_FLIGHT_MAX):
+            chunk = wheres[start : start + IN_FLIGHT_MAX]
+            doing = "look for parents"
+            reads = (_read(doing, self._connection.get(doing, where), absent=None) for where in chunk)
+            found = await asyncio.gather(*reads)
+            absent.update(where for where, node in zip(chunk, found, strict=True) if node is None)
+        return absent
+
     async def _transact(self, ops: Sequence[Op]) -> tuple[int, int] | None:
         """Send them as one transaction. None: it was applied; else the first that was refused, and its code."""
         doing = f"apply {len(ops)} operations"
@@ -171,6 +219,26 @@ class ZookeeperStore:
             return None
         # Before the one that was refused they are 0, "rolled back"; behind it nothing was looked at.
         return next((at, code) for at, code in enumerate(codes) if code != 0)
+
+
+def _above(where: str) -> Iterator[str]:
+    """Every path above it but the root, the nearest first."""
+    while (where := parent_of(where)) != ROOT:
+        yield where
+
+
+def _check_packet(steps: Sequence[_Step]) -> None:
+    """A server drops the connection of who sends more than it takes, which looks like a server that is away."""
+    size = sum(
+        _HEADER_BYTES + _ACCESS_BYTES + len(op.path.encode()) + len(getattr(op, "value", b""))
+        for _, op in steps
+    )
+    if size > PACKET_BYTES_MAX:
+        added = sum(index is None for index, _ in steps)
+        raise PermanentError(
+            f"a request to ZooKeeper has {size} bytes, limit {PACKET_BYTES_MAX}, with the {added} parents that are missing; the "
+            f"first is {steps[0][1].path}. Split the request."
+        )
 
 
 async def _read(doing: str, request: Awaitable[T], *, absent: T) -> T:

@@ -62,6 +62,24 @@ def test_create_makes_missing_parents_empty(client, run):
     run(scenario())
 
 
+def test_create_makes_many_missing_parents_some_of_which_are_there(client, run):
+    """A change of seventy new logical nodes has a directory of history for each."""
+    names = [f"/h/{number}/1" for number in range(70)]
+    others = [Create(f"/i/{number}/1", b"") for number in range(30)]
+
+    async def scenario():
+        async with client() as store:
+            await store.multi([Create(f"/h/{number}", b"") for number in range(0, 70, 7)])
+            await store.multi([Create(name, b"v") for name in names])
+            assert await store.get_many(names) == [Node(b"v", 0)] * 70
+            with pytest.raises(Conflict) as caught:
+                await store.multi([*others, Create(names[0], b"v")])
+            assert (caught.value.index, caught.value.path) == (30, names[0])
+            assert await store.children("/i") == []
+
+    run(scenario())
+
+
 def test_create_conflicts_when_the_node_exists(client, run):
     async def scenario():
         async with client() as store:
@@ -246,6 +264,22 @@ def test_clients_that_create_the_same_missing_parents_at_once_all_succeed(client
                 )
                 await stores[0].sync(f"/{number}")
                 assert await stores[0].children(f"/{number}/b/c") == [str(who) for who in range(CLIENTS)]
+
+    run(scenario())
+
+
+def test_clients_that_create_many_of_the_same_missing_parents_at_once_all_succeed(client, run):
+    async def scenario():
+        async with contextlib.AsyncExitStack() as stack:
+            stores = [await stack.enter_async_context(client()) for _ in range(CLIENTS)]
+            await asyncio.gather(
+                *(
+                    store.multi([Create(f"/many/{number}/{who}", b"") for number in range(70)])
+                    for who, store in enumerate(stores)
+                )
+            )
+            await stores[0].sync("/many")
+            assert await stores[0].children("/many/69") == [str(who) for who in range(CLIENTS)]
 
     run(scenario())
 

@@ -33,6 +33,13 @@ def assert_exactly_once(root: Path, lines: int, streams: int = 1) -> None:
     assert counted == (lines, streams, 0, 0, 0), f"{report} {[p.name for p in published(root)][:20]}"
 
 
+def assert_repeats_only(root: Path, lines: int, streams: int, repeats_max: int) -> None:
+    """Nothing is lost, and no more is doubled than what clients sent again because nobody had answered."""
+    report = ledger(root, PATTERN, first=0)
+    assert (report.streams, report.lost) == (streams, 0), report
+    assert report.events - lines == report.doubled <= repeats_max, report
+
+
 def assert_drains_clean(cluster: Cluster, lines: int, streams: int = 1) -> None:
     """After SIGTERM everything is stored exactly once, under final names."""
     cluster.stop()

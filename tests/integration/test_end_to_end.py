@@ -163,4 +163,4 @@ def test_ten_thousand_small_files_are_stored_once(cluster):
     cluster.stop()
     report = ledger(cluster.out, r"seq=(\d+)", 0, 29_999)
     # The order of lines of different files is not promised.
-    assert (report.events, report.lost, report.doubled) == (30_000, 0, 0)
+    assert (report.events, report.lost, report.doubled) == (30_000, 0, 0), report

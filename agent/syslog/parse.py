@@ -43,7 +43,7 @@ def parse(
     is_new = pc.fill_null(pc.starts_with(rest, pattern=rfc5424.VERSION), False)
     is_old = pc.and_(pc.is_valid(rest), pc.invert(is_new))
     parts = [
-        _part(frames, rest, numbers, is_new, lambda some: rfc5424.parse(some, count)),
+        _part(frames, rest, numbers, is_new, lambda some: rfc5424.parse(some, zone, count)),
         _part(frames, rest, numbers, is_old, lambda some: rfc3164.parse(some, now, zone)),
         _part(frames, rest, numbers, pc.is_null(rest), _nothing),
     ]

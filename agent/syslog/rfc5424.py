@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import tzinfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,18 +21,20 @@ _FIELDS = 7  # with the version, and with all from the structured data on as one
 SD_COLUMNS_MAX = 64
 SD_NAME_BYTES_MAX = 128  # RFC 5424, 6.3.2: an id and a name have 32 at most, but not everybody knows
 
-_SD = re.compile(rb"((?:\[(?:[^\]\\]|\\.)*\])+)(?: (.*))?", re.DOTALL)
-_ELEMENT = re.compile(r"\[([!#-<>-\\^-~]+)((?: [!#-<>-\\^-~]+=\"(?:[^\"\\\]]|\\.)*\")*) ?\]", re.DOTALL)
-_PARAM = re.compile(r" ([!#-<>-\\^-~]+)=\"((?:[^\"\\\]]|\\.)*)\"", re.DOTALL)
+_SD = re.compile(rb'((?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: (.*))?', re.DOTALL)
+_ELEMENT = re.compile(r"\[([!#-<>-\\^-~]+)((?: [!#-<>-\\^-~]+=\"(?:[^\"\\]|\\.)*\")*) ?\]", re.DOTALL)
+_PARAM = re.compile(r" ([!#-<>-\\^-~]+)=\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
 _ESCAPED = re.compile(r"\\([\"\\\]])")
 
 
-def parse(rest: pa.Array, count: Callable[[str, int], None]) -> tuple[pa.Array, dict[str, pa.Array]]:
+def parse(
+    rest: pa.Array, zone: tzinfo | None, count: Callable[[str, int], None]
+) -> tuple[pa.Array, dict[str, pa.Array]]:
     """Why each is not such a message (null: it is one), and the columns; those of bad ones mean nothing."""
     lists = c.split(rest, b" ", _FIELDS - 1)
     stamp, host, app, procid, msgid, tail = (c.part(lists, number) for number in range(1, _FIELDS))
     stamp = c.unless_nil(stamp)
-    timestamp = times.rfc3339(stamp)
+    timestamp = times.rfc3339(stamp, zone)
     structured, body, faults = _split_tail(tail)
     bad_time = pc.and_(pc.is_valid(stamp), pc.is_null(timestamp))
     if c.is_any(bad_time):
@@ -67,12 +70,17 @@ def _split_tail(tail: pa.Array) -> tuple[pa.Array | None, pa.Array, pa.Array]:
     first, second = c.part(lists, 0), c.part(lists, 1)
     is_alone = pc.and_(begins, pc.is_null(second))
     closed = pc.if_else(is_alone, first, pc.binary_join_element_wise(first, pa.scalar(b"]"), b""))
-    escaped = pc.fill_null(pc.ends_with(first, pattern=b"\\"), False)
+    within = pc.fill_null(pc.or_(pc.ends_with(first, pattern=b"\\"), _is_open(closed)), False)
     message = pc.if_else(begins, pc.fill_null(second, b""), message)
-    if c.is_any(escaped):  # "\] " in a value is not the end: seldom, and so found one by one
-        closed, message = _by_hand(tail, escaped, closed, message)
+    if c.is_any(within):  # "] " in a value is not the end: seldom, and so found one by one
+        closed, message = _by_hand(tail, within, closed, message)
     bad = pc.and_(begins, pc.invert(pc.fill_null(_is_closed(closed), False)))
     return closed, message, pc.if_else(bad, pa.scalar("bad structured data"), faults)
+
+
+def _is_open(closed: pa.Array) -> pa.Array:
+    """Whether a value may go on: the quotes are odd in number, be it that one of them is escaped."""
+    return pc.equal(pc.bit_wise_and(pc.count_substring(closed, pattern=b'"'), 1), 1)
 
 
 def _is_closed(closed: pa.Array) -> pa.Array:

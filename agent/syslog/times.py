@@ -1,4 +1,4 @@
-"""Timestamps of syslog messages: RFC 3339, and the one of RFC 3164, which has neither year nor zone. [pure]"""
+"""Timestamps of syslog messages: RFC 3339; that of RFC 3164, without year and zone; what devices make of both. [pure]"""
 
 from __future__ import annotations
 
@@ -8,16 +8,33 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agent.syslog.columns import mapped, text
+from agent.syslog.columns import mapped, text, without
 from qanat.columns import TIMESTAMP_TYPE
 
 # RFC 5424, 6.2.3, and nine digits of a second where it has six.
 _RFC3339 = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$"
 
-_BSD = re.compile(rb"([A-Z][a-z]{2}) ([ 0-3]?[0-9]) ([012][0-9]):([0-5][0-9]):([0-5][0-9])")
+# What else ISO 8601 has, as some senders write it: no zone, no colon in it, a comma, more digits.
+_ISO8601 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?")
+
 _MONTHS = {name: number for number, name in enumerate(
-    (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1
+    (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1
 )}  # fmt: skip
+_BSD = re.compile(rb"[A-Z][a-z]{2} [ 0-3]?[0-9] [012][0-9]:[0-5][0-9]:[0-5][0-9]")
+
+# What devices write in its place, as rsyslog and syslog-ng take it. Cisco's have a number, their own name and another number
+# before it, all optional, and a sign for a clock that is not set; a fraction; a zone; a colon. Others: the month in any case, a
+# day of one digit, a year before the month or before the hour.
+_DEVICE = (
+    rb"(?s)^ ?(?:\d{1,10}: )?(?:(?P<host>[A-Za-z][\w.-]{0,254}): )?(?:\d{1,10}: )?[*.]?"
+    rb"(?P<stamp>(?:\d{4} )?(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec) +\d{1,2} (?:\d{4} )?\d{1,2}:\d\d:\d\d"
+    rb"(?:\.\d{1,9})?(?: [A-Z]{2,5}:)?):?(?: (?P<rest>.*))?$"
+)
+_STAMP = re.compile(
+    rb"(?:(?P<first>\d{4}) )?(?P<month>[A-Za-z]{3}) +(?P<day>\d+) (?:(?P<year>\d{4}) )?"
+    rb"(?P<hour>\d+):(?P<minute>\d+):(?P<second>\d+)(?:\.(?P<fraction>\d+))?(?: (?P<zone>[A-Z]+):)?"
+)
+_UNIVERSAL = (b"UTC", b"GMT")  # other short names mean several zones: theirs is what `timezone=` says
 
 # How far a sender's clock, or its zone, may be ahead of ours: further is last year's.
 AHEAD = timedelta(days=1)
@@ -26,26 +43,31 @@ YEARS_BACK = 8  # between two leap years, across 2100
 BSD_BYTES = 15  # "Oct 11 22:14:15"
 
 
-def rfc3339(values: pa.Array) -> pa.Array:
-    """In ns; null for what is none. Where all of them can be cast nothing else is looked at: what Arrow takes is clear enough."""
+def rfc3339(values: pa.Array, zone: tzinfo | None) -> pa.Array:
+    """In ns; null for what is none. Where all of them can be cast nothing else is looked at: what Arrow takes is clear enough.
+    `zone`: of those without one; None is this machine's."""
     as_text = text(values)
     try:
         return as_text.cast(TIMESTAMP_TYPE)
     except pa.ArrowInvalid:
         pass
+    good = pc.match_substring_regex(as_text, pattern=_RFC3339)
     try:
-        good = pc.match_substring_regex(as_text, pattern=_RFC3339)
-        as_text = pc.if_else(good, as_text, pa.scalar(None, pa.string()))
-        return as_text.cast(TIMESTAMP_TYPE)
+        found = pc.if_else(good, as_text, pa.scalar(None, pa.string())).cast(TIMESTAMP_TYPE)
     except pa.ArrowInvalid:  # the 30th of February
-        return mapped(as_text, _one, TIMESTAMP_TYPE)
+        found = pa.nulls(len(as_text), TIMESTAMP_TYPE)
+    if found.null_count == as_text.null_count:
+        return found
+    others = mapped(without(as_text, pc.is_valid(found)), lambda value: _one(value, zone), TIMESTAMP_TYPE)
+    return pc.coalesce(found, others)
 
 
-def _one(value: str | None) -> datetime | None:
-    if value is None:
+def _one(value: str | None, zone: tzinfo | None) -> datetime | None:
+    if value is None or _ISO8601.fullmatch(value) is None:
         return None
     try:
-        return datetime.fromisoformat(value).astimezone(UTC)
+        found = datetime.fromisoformat(value)
+        return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -55,18 +77,33 @@ def bsd(values: pa.Array, now: datetime, zone: tzinfo | None) -> pa.Array:
     this machine's."""
 
     def one(value: bytes) -> int | None:
-        found = _BSD.fullmatch(value)
-        if found is None or (month := _MONTHS.get(found[1])) is None:
-            return None
-        day, hour, minute, second = (int(each) for each in found.groups()[1:])
-        for year in range(now.year + 1, now.year - YEARS_BACK, -1):
-            try:
-                local = datetime(year, month, day, hour, minute, second, tzinfo=zone)
-                found_at = local.astimezone(UTC)
-            except (ValueError, OverflowError):  # the 29th of February
-                continue
-            if found_at <= now + AHEAD:
-                return int(found_at.timestamp()) * 1_000_000_000
-        return None
+        return _moment(value, now, zone) if _BSD.fullmatch(value) else None
 
     return mapped(values, one, pa.int64()).cast(TIMESTAMP_TYPE)
+
+
+def device(rest: pa.Array, now: datetime, zone: tzinfo | None) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Of what begins with a device's timestamp: that in ns, the host before it, and what comes after it; else nulls."""
+    host, stamps, after = pc.extract_regex(rest, pattern=_DEVICE).flatten()
+    moments = mapped(stamps, lambda value: _moment(value, now, zone), pa.int64()).cast(TIMESTAMP_TYPE)
+    is_none = pc.is_null(moments)
+    host = without(host, pc.or_(is_none, pc.equal(host, pa.scalar(b"", pa.binary()))))
+    return moments, host, without(after, is_none)
+
+
+def _moment(stamp: bytes, now: datetime, zone: tzinfo | None) -> int | None:
+    """In ns."""
+    found = _STAMP.fullmatch(stamp)
+    if found is None or (month := _MONTHS.get(found["month"].lower())) is None:
+        return None
+    zone = UTC if found["zone"] in _UNIVERSAL else zone
+    rest = (month, *(int(found[name]) for name in ("day", "hour", "minute", "second")))
+    said = found["first"] or found["year"]
+    for year in (int(said),) if said else range(now.year + 1, now.year - YEARS_BACK, -1):
+        try:
+            at = datetime(year, *rest, tzinfo=zone).astimezone(UTC)  # type: ignore[misc, arg-type]
+        except (ValueError, OverflowError):  # the 29th of February
+            continue
+        if said or at <= now + AHEAD:
+            return int(at.timestamp()) * 1_000_000_000 + int((found["fraction"] or b"").ljust(9, b"0")[:9])
+    return None

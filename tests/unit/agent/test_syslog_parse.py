@@ -138,6 +138,7 @@ def test_message_becomes_attributes(message: bytes, wanted: dict[str, Any]) -> N
         (b"<33>1 2026-02-30T00:00:00Z h a p m - x", "bad timestamp"),
         (b'<33>1 - h a p m [a b="c', "bad structured data"),
         (b'<33>1 - h a p m [a b="c\\] x', "bad structured data"),
+        (b'<33>1 - h a p m [a b=""c"] x', "bad structured data"),
     ],
 )
 def test_what_is_neither_stays_whole_and_says_why(message: bytes, why: str) -> None:
@@ -145,6 +146,67 @@ def test_what_is_neither_stays_whole_and_says_why(message: bytes, why: str) -> N
     assert (row["body"], row[c.ERROR], row["host"]) == (message, why, PEER)
     assert set(row) <= {"body", c.ERROR, "host", "priority", "severity", "facility"}
     assert ("severity" in row) == message.startswith(b"<33>")
+
+
+def at(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc]
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [  # what Cisco's and others' devices write, which rsyslog and syslog-ng take
+        (b"AUG 10 22:18:24 h t: x", (at(2025, 8, 10, 22, 18, 24), "h", "t", b"x")),
+        (b"Mar 7 19:06:53 h t: x", (at(2025, 3, 7, 19, 6, 53), "h", "t", b"x")),
+        (b" Mar  7 19:06:53 h t: x", (at(2025, 3, 7, 19, 6, 53), "h", "t", b"x")),
+        (b"Mar  7 2008 19:06:53: h t: x", (at(2008, 3, 7, 19, 6, 53), "h", "t", b"x")),
+        (b"2008 Mar  7 19:06:53 h t: x", (at(2008, 3, 7, 19, 6, 53), "h", "t", b"x")),
+        (b"Mar  7 19:06:53.25 h t: x", (at(2025, 3, 7, 19, 6, 53, 250_000), "h", "t", b"x")),
+        (b"29: *Mar  1 00:00:01.123: %SYS-5-UP: x", (at(2025, 3, 1, 0, 0, 1, 123_000), PEER, "%SYS-5-UP", b"x")),
+        (b"7: r1: 8: .Mar  1 12:00:00 UTC: %SYS-5-UP: x", (at(2025, 3, 1, 12), "r1", "%SYS-5-UP", b"x")),
+        (b"*Mar  1 12:00:00 CET: %SYS-5-UP: x", (at(2025, 3, 1, 12), PEER, "%SYS-5-UP", b"x")),
+        (b"78: Aug 24 2013 05:34:00: h %ASA-1: x", (at(2013, 8, 24, 5, 34), "h", "%ASA-1", b"x")),
+        (b"Aug 30 23:00:05", (at(2025, 8, 30, 23, 0, 5), PEER, None, b"")),
+        # ISO 8601 beyond RFC 3339
+        (b"2026-01-02T03:04:05 h t: x", (NOW, "h", "t", b"x")),
+        (b"2026-01-02T04:04:05+0100 h t: x", (NOW, "h", "t", b"x")),
+        (b"2026-01-02T03:04:05,5Z h t: x", (NOW + timedelta(milliseconds=500), "h", "t", b"x")),
+        (b"2026-01-02T03:04:05.5000000000000Z h t: x", (NOW + timedelta(milliseconds=500), "h", "t", b"x")),
+        # hosts and tags
+        (b"Jan  2 03:04:05  h t: x", (NOW, "h", "t", b"x")),
+        (b"Jan  2 03:04:05 fe80::1 t: x", (NOW, "fe80::1", "t", b"x")),
+        (b"Jan  2 03:04:05 2001:db8:: t: x", (NOW, "2001:db8::", "t", b"x")),
+        (b'Jan  2 03:04:05 h {"a": 1, "b": 2}', (NOW, "h", None, b'{"a": 1, "b": 2}')),
+        (b"Jan  2 03:04:05 h k=1:2 x", (NOW, "h", None, b"k=1:2 x")),
+        (b"Jan  2 03:04:05 h [core:error] x", (NOW, "h", None, b"[core:error] x")),
+        (b"Jan  2 03:04:05 h http://a/b x", (NOW, "h", None, b"http://a/b x")),
+        (b"Jan  2 03:04:05 h sshd(pam_unix)[12]: x", (NOW, "h", "sshd(pam_unix)", b"x")),
+        (b"Jan  2 03:04:05 h t[12] no colon: x", (NOW, "h", "t", b"no colon: x")),
+    ],
+)  # fmt: skip
+def test_what_devices_write_becomes_attributes(
+    message: bytes, wanted: tuple[datetime, str, str | None, bytes]
+) -> None:
+    row = one(b"<165>" + message)
+    assert (row["timestamp"], row["host"], row.get("app"), row["body"]) == wanted
+    assert c.ERROR not in row
+
+
+def test_new_format_takes_a_timestamp_without_a_zone() -> None:
+    row = one(b"<13>1 2026-01-02T04:04:05 h a p m - x", zone="Europe/Paris")
+    assert (row["timestamp"], row["body"]) == (NOW, b"x")
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'[a b="x] y"]', "x] y"),  # should be escaped, and can be told by its quotes
+        (b'[a b="]x"]', "]x"),
+        (rb'[a b="\] \" z"]', '] " z'),
+    ],
+)
+def test_value_of_structured_data_ends_at_its_quote(data: bytes, value: str) -> None:
+    row = one(b"<13>1 - h a p m " + data + b" rest] here")
+    assert (row["a.b"], row["structured_data"], row["body"]) == (value, data.decode(), b"rest] here")
 
 
 def test_errors_are_counted() -> None:
@@ -194,6 +256,7 @@ def test_lines_are_bodies() -> None:
 WORDS = st.sampled_from(
     [b"<13>", b"<191>", b"<", b">", b"1 ", b"- ", b"-", b" ", b"[", b"]", b"] ", b'"', b"\\", b'[a b="c"]', b"h ", b"\n",
      b"2026-01-02T03:04:05Z ", b"2026-02-31T03:04:05Z ", b"Jan  2 03:04:05 ", b"Feb 30 03:04:05 ", b"tag[1]: ", b":",
+     b"29: ", b"*", b"2008 ", b"MAR 7 ", b"19:06:53", b".5", b" UTC:", b"2026-01-02T03:04:05 ", b"tag[1] ", b'"', b'b="',
      b"\xff", b"\0", b"\xef\xbb\xbf", b"9" * 30]
 )  # fmt: skip
 NEARLY = st.lists(WORDS | st.binary(max_size=6), max_size=14).map(b"".join)

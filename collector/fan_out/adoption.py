@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from collector.fan_out.log import BranchLog
-from collector.fan_out.token import Token
 from qanat.component import LeftBehind, Sink
+from qanat.delivery.fan_out_token import Token
 from qanat.errors import CorruptError
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from collector.fan_out.token import Token
 from qanat.batch import Batch
 from qanat.decorators.common.cases import NOTE
+from qanat.delivery.fan_out_token import Token
 from qanat.delivery.sender import Trouble
 from qanat.loads import Loads
 

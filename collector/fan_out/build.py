@@ -8,10 +8,11 @@ from dataclasses import replace
 from collector.decorated import DecoratedSink
 from collector.fan_out.balance import Balance
 from collector.fan_out.lag import Told
-from collector.fan_out.sink import Branch, FanOut
+from collector.fan_out.sink import FanOut
 from qanat import registry
 from qanat.chain import build_chain
 from qanat.component import Context, Sink
+from qanat.delivery.fan_out_sink import Branch
 from qanat.errors import ConfigError
 from qanat.flow.bind import bind
 from qanat.flow.model import Branch as Parted

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from collector.fan_out.log import BranchLog
-from collector.fan_out.token import Token
 from qanat.clock import Clock
+from qanat.delivery.fan_out_token import Token
 from qanat.errors import QanatError
 
 # Looking costs a read of one batch for each branch that is behind and has moved; people look every few seconds.

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import structlog
 
-from collector.fan_out.token import LogPlace
 from collector.files import disk, staging
 from qanat.batch import Batch
+from qanat.delivery.fan_out_token import LogPlace
 from qanat.durable import replace_file, sync_directory
 from qanat.errors import CorruptError, RetryableError
 from qanat.limits import MIB

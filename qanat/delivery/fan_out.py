@@ -29,6 +29,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
 class Todo(enum.Enum):
     """What a branch has to do next."""
 
+    CLAIM = "claim"  # storage that was away when the others were claimed
     OPEN = "open"  # make its sink what the committed mark says
     PUBLISH = "publish"  # make the committed token visible
     TAKE = "take"  # take from the log, or look whether something has to be rolled; prepare and sync; then `staged`

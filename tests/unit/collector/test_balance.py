@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from collector.fan_out.balance import Balance
-from collector.fan_out.sink import Branch, FanOut
+from collector.fan_out.sink import FanOut
 from qanat.batch import Batch, lines_batch
 from qanat.decorators.common.cases import NOTE
+from qanat.delivery.fan_out_sink import Branch
 from qanat.loads import Loads
 from tests.unit.collector.test_fan_out import ListSink, Node
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,11 +17,12 @@ from hypothesis import strategies as st
 from collector.fan_out import runner
 from collector.fan_out.lag import MEASURE_S, Lag
 from collector.fan_out.log import BranchLog
-from collector.fan_out.sink import Branch, FanOut
+from collector.fan_out.sink import FanOut
 from qanat.batch import Batch, lines_batch
 from qanat.clock import ManualClock
 from qanat.component import Context, Prepared, Sink
 from qanat.delivery.fan_out import BranchCore, Mark, Todo
+from qanat.delivery.fan_out_sink import Branch
 from qanat.errors import CorruptError, RetryableError
 
 NS = 1_000_000_000
@@ -34,6 +36,11 @@ class Disk:
     published: int = 0
     broken: bool = False
     claims: int = 0
+    gate: threading.Event = field(default_factory=threading.Event)  # nothing is synced while it is clear
+    is_waiting: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
 
 class ListSink(Sink):
@@ -70,6 +77,9 @@ class ListSink(Sink):
 
         def sync() -> None:
             self._check()
+            if not self._disk.gate.is_set():
+                self._disk.is_waiting.set()
+                assert self._disk.gate.wait(30)
             self._disk.durable = rows
 
         return Prepared(b"%d" % len(rows), sync)
@@ -154,6 +164,13 @@ class Node:
             time.sleep(0.002)  # the branches' threads
 
 
+def poll(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "backoff_s", lambda attempt, longest_s: 0.002)
@@ -203,6 +220,22 @@ def test_a_branch_whose_storage_could_not_be_claimed_begins_after_the_record_was
     cluster.settle(lambda: cluster.disks[1].claims == claims + 1)
     assert "branch 1 is back" in cluster.commit_or_abort()
     cluster.settle(lambda: cluster.stored(1) == [0, 5, 10])
+
+
+def test_a_branch_that_was_taking_when_a_new_life_began_goes_on(node: Callable[..., Node]) -> None:
+    cluster = node(False)
+    disk = cluster.disks[0]
+    disk.gate.clear()  # the branch takes, and its storage takes its time
+    cluster.append()
+    cluster.commit()
+    assert disk.is_waiting.wait(30)
+    claiming = threading.Thread(target=cluster.sink.claim)
+    claiming.start()
+    poll(lambda: cluster.sink._runners["0"]._life.core is None)
+    disk.gate.set()
+    claiming.join()
+    cluster.sink.open(cluster.record)
+    cluster.settle(lambda: cluster.stored(0) == [0])
 
 
 def test_storage_taken_in_the_place_of_a_dead_one_is_all_claimed_before_the_record_is_read(

@@ -1,4 +1,4 @@
-"""What a fan-out has in the commit record: tokens of its branches, and where its log is."""
+"""What a fan-out has in the commit record: tokens of its branches, and where its log is [pure]."""
 
 from __future__ import annotations
 

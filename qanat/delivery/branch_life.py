@@ -1,0 +1,158 @@
+"""A process's life with one branch of a fan-out that nobody waits for: what is done next, and what came of it [pure].
+
+Storage has to be claimed before the record is read that says what to make of it (rule 4, `Sink.claim`). A branch whose storage
+is away then must not hold up the others, so it claims later; and then everybody has to read the record once more
+(`must_reread`), before this branch touches anything.
+
+Who runs a branch asks for its `next` step, does it, and says that it is `done`, or has `failed`. Meanwhile the record may have
+moved on, or a new life begun; what came of the step is then nobody's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from qanat.batch import Batch
+from qanat.component import Prepared, Sink
+from qanat.delivery.fan_out import BranchCore, Mark, Todo
+from qanat.errors import PermanentError, RetryableError
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do, as things were when it was asked for. `goal`: up to where in the log there is something to take."""
+
+    core: BranchCore
+    todo: Todo
+    committed: Mark
+    goal: int
+    draining: bool
+
+
+@dataclass(slots=True)
+class BranchLife:
+    """`has_log`: the log can be read; else the branch finishes what it has taken, and takes nothing. `attempt`: failures in a
+    row."""
+
+    name: str
+    has_log: bool = True
+    is_claimed: bool = True
+    must_reread: bool = False  # nothing may be committed before the record is read again
+    draining: bool = False  # whatever is taken is finished and published with the next mark
+    drained: bool = False  # the sink was drained behind the last mark
+    attempt: int = 0
+    core: BranchCore | None = None
+
+    @property
+    def mark(self) -> Mark:
+        """What the next commit record says. Raises RetryableError before there is a record to go by."""
+        if self.core is None:
+            raise RetryableError(f"branch {self.name} has begun a new life")
+        return self.core.mark
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Its storage can't be reached, or has refused what was done last."""
+        return self.attempt > 0 or not self.is_claimed
+
+    @property
+    def left_bytes(self) -> int:
+        """What is committed in the log and not in this branch; nothing is left that can't be reached."""
+        return 0 if self.core is None else max(0, self.goal(self.core.committed) - self.core.committed.at)
+
+    @property
+    def has_drained(self) -> bool:
+        """All that is committed was taken, a mark waits for its record, or the branch is in trouble."""
+        core = self.core
+        if core is None or core.staged is not None or self.attempt:
+            return True
+        return self.drained and core.committed.at >= self.goal(core.committed)
+
+    def goal(self, committed: Mark) -> int:
+        """How far there is something to take."""
+        return self.core.end if self.has_log and self.core is not None else committed.at
+
+    def begins(self) -> None:
+        """A new life: nothing is done before the next `recorded`, or before storage is claimed."""
+        self.core = None
+        self.is_claimed = self.must_reread = False
+
+    def claimed(self, *, late: bool = False) -> None:
+        """Storage is ours; `late`: the record that we know may be older than that."""
+        self.is_claimed = True
+        self.must_reread = self.must_reread or late
+
+    def recorded(self, mark: Mark, end: int, *, reread: bool = False) -> None:
+        """The commit record says this. `reread`: it was read just now."""
+        self.must_reread = self.must_reread and not reread
+        if self.core is None:
+            self.core = BranchCore(mark, end)
+        else:
+            self.core.recorded(mark, end)
+
+    def next(self) -> Step | None:
+        """What to do now; None: wait for `recorded`."""
+        core = self.core
+        if core is None:
+            return None
+        if not self.is_claimed:
+            todo = Todo.CLAIM
+        elif self.must_reread or core.todo is Todo.WAIT:
+            return None
+        else:
+            todo = core.todo
+        return Step(core, todo, core.committed, self.goal(core.committed), self.draining)
+
+    def done(self, step: Step, mark: Mark) -> None:
+        """`mark`: what was taken and is durable; else what was committed when the step began."""
+        core = step.core
+        if step.todo is Todo.CLAIM:
+            self.claimed(late=True)
+        elif core is not self.core or core.committed != step.committed:
+            return  # the record has moved on meanwhile
+        elif step.todo is Todo.OPEN:
+            core.opened()
+        elif step.todo is Todo.PUBLISH:
+            core.published()
+        elif core.is_open:
+            core.took(mark)
+            self.drained = step.draining and mark.at >= self.goal(mark)
+
+    def failed(self, step: Step) -> None:
+        """The sink is in an unknown state: it has to be opened again, from what is committed."""
+        self.attempt += 1
+        if step.core is self.core and step.core.staged is None:
+            step.core.failed()
+
+
+def take(
+    step: Step,
+    sink: Sink,
+    read: Callable[[int, int], Iterable[tuple[Batch, int]]],
+    *,
+    bytes_max: int,
+    refused: Callable[[Batch, str], None],
+    is_over: Callable[[], bool],
+) -> tuple[Prepared | None, Mark]:
+    """From the log, in which `read` gives batches and where they end, into the branch's sink: the mark of it, true as soon as
+    what was prepared is synced. None: there was nothing to take or to roll."""
+    at, events = step.committed.at, step.committed.events
+    most = at + bytes_max
+    while at < min(step.goal, most) and not is_over():
+        for batch, behind in read(at, step.goal):
+            try:
+                sink.append(batch)
+            except PermanentError as error:
+                refused(batch, str(error))
+            at, events = behind, events + batch.count
+            if at >= most or sink.pause_s() > 0:
+                break
+        if sink.pause_s() > 0:
+            break
+    if step.draining and at >= step.goal:
+        sink.drain()
+    prepared = sink.prepare()
+    if prepared.token == step.committed.token and at == step.committed.at:
+        return None, step.committed
+    return prepared, Mark(prepared.token, at, events)

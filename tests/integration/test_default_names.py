@@ -13,7 +13,7 @@ from tests.integration.lines import append, numbered
 HOST = socket.gethostname()
 FLOW = """
 web  @ role=agent     : tail("{0}/in/*.log") | autoE2EChain ;
-coll @ role=collector : autoCollectorSource | file("{0}/out", "web-") ;
+coll @ role=collector : autoCollectorSource | file("{0}/out", "web-", roll=300ms) ;
 """
 
 

@@ -2,14 +2,14 @@
 
 Every write of configuration, mapping or limits sets `/qanat/revision` in the same multi and names there what it changed. So
 one watch tells of everything, a master reads what changed and nothing else, and what it has read is one consistent
-state: that of a revision.
+state: that of a revision. What is staged of it (`qanat/control/staging.py`) is done on top.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from qanat.control import paths
 from qanat.control.documents import Config, Limit, Revision, decode
 from qanat.control.documents import Mapping as MappingDocument
+from qanat.control.staging import Staged, unpack
 from qanat.coordination.store import Node, Store
 from qanat.errors import CorruptError, RetryableError
 
@@ -34,7 +35,8 @@ READS_MAX = 100
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The configuration of one revision; 0: nothing was ever stored. `versions`: of the znodes, by path."""
+    """The configuration of one revision; 0: nothing was ever stored. `versions`: of the znodes, by path, once what `is_staged` is
+    in its places."""
 
     revision: int = 0
     changes: Revision = field(default_factory=Revision)
@@ -42,6 +44,7 @@ class Snapshot:
     mapping: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limits: Mapping[str, Limit] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    is_staged: bool = False
 
 
 class ConfigCache:
@@ -66,18 +69,29 @@ class ConfigCache:
             await self._read()
             return self.snapshot
 
+    def is_spread(self, revision: int) -> None:
+        """Nothing of this revision is staged any more."""
+        if self.snapshot.revision == revision:
+            self.snapshot = replace(self.snapshot, is_staged=False)
+
     async def _read(self) -> None:
         before = self.snapshot
         for _ in range(READS_MAX):
             revision, changes = await self._revision()
             if self.is_loaded and revision == self.snapshot.revision:
                 break
-            changed = changes.changed_since(self.snapshot.revision) if self.is_loaded else None
+            staged = await self._staged()
+            changed = self._changed(revision, changes, staged)
             draft = _Draft(self.snapshot if changed is not None else Snapshot())
-            for path, node in await self._nodes(await self._all() if changed is None else sorted(changed)):
+            found = dict(await self._nodes(await self._all() if changed is None else sorted(changed)))
+            if staged is not None and staged.revision == revision:
+                found |= staged.nodes
+            for number, (path, node) in enumerate(found.items(), 1):
                 draft.take(path, node, self.snapshot)
+                if number % READ_MAX == 0:
+                    await asyncio.sleep(0)
             if (await self._revision())[0] == revision:
-                self.snapshot = draft.snapshot(revision, changes)
+                self.snapshot = draft.snapshot(revision, changes, is_staged=staged is not None)
                 self.is_loaded = True
                 break
         else:
@@ -92,6 +106,18 @@ class ConfigCache:
         if node is None:
             return 0, Revision()
         return node.version + 1, decode(Revision, node.value, paths.REVISION)
+
+    async def _staged(self) -> Staged | None:
+        node = await self._store.get(paths.STAGED)
+        return None if node is None else unpack(node.value, paths.STAGED)
+
+    def _changed(self, revision: int, changes: Revision, staged: Staged | None) -> set[str] | None:
+        """What has to be read; None: everything."""
+        if not self.is_loaded:
+            return None
+        if staged is not None and staged.revision == revision == self.snapshot.revision + 1:
+            return set()  # all that changed is staged
+        return changes.changed_since(self.snapshot.revision)
 
     async def _all(self) -> list[str]:
         return [
@@ -117,6 +143,8 @@ class _Draft:
     def take(self, path: str, node: Node | None, known: Snapshot) -> None:
         """What was read at `path`. What can't be understood stays as it was known."""
         name, parent = paths.name(path), path.rpartition("/")[0]
+        if parent not in paths.CONFIGURED:
+            return  # history, which nobody keeps
         if node is None:
             self._versions.pop(path, None)
         else:
@@ -135,9 +163,11 @@ class _Draft:
             if name in known.configs and parent == paths.CONFIG:
                 self._configs[name] = known.configs[name]
 
-    def snapshot(self, revision: int, changes: Revision) -> Snapshot:
+    def snapshot(self, revision: int, changes: Revision, *, is_staged: bool) -> Snapshot:
         """The changed snapshot."""
-        return Snapshot(revision, changes, self._configs, self._mapping, self._limits, self._versions)
+        return Snapshot(
+            revision, changes, self._configs, self._mapping, self._limits, self._versions, is_staged
+        )
 
 
 def _decoded(kind: type[D], path: str, node: Node | None) -> D | None:

@@ -1,4 +1,5 @@
-"""What is done once in the cluster, by the master that leads: which collectors are live, and how much history is kept.
+"""What is done once in the cluster, by the master that leads: which collectors are live, how much history is kept, and that large
+changes get into their places.
 
 Everything that a leader writes carries its epoch, so that one that does not know yet that it is none any more changes nothing.
 """
@@ -7,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 
 import structlog
 
 from master.cache import ConfigCache, Snapshot
 from master.following import persistently
+from master.spreading import spread
 from qanat.control import paths
 from qanat.control.documents import CollectorNode, Live, decode, encode
 from qanat.control.liveness import Liveness
@@ -137,6 +140,8 @@ class Leader:
                 await changed.wait()
                 changed.clear()
                 await persistently(self._cache.look)
+                if self._cache.snapshot.is_staged:
+                    await persistently(functools.partial(spread, self._store, self._cache))
                 snapshot = self._cache.snapshot
 
                 async def prune(snapshot: Snapshot = snapshot) -> None:

@@ -1,7 +1,8 @@
-"""Changes of the configuration: each one multi, made for a revision and refused at any other.
+"""Changes of the configuration: each decided by one multi, made for a revision and refused at any other.
 
 So changes through different masters happen one after the other, and none is made from an old state: an update can't be lost.
-A request whose reply was lost is settled by its token, which the revision that it made remembers.
+A request whose reply was lost is settled by its token, which the revision that it made remembers. What is too large for a request
+is staged, and spread before the next change.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from master.cache import ConfigCache, Snapshot
+from master.spreading import spread
 from qanat.control import paths
 from qanat.control.documents import RECENT_NAMES_MAX, Recent, encode
+from qanat.control.staging import DIRECT_BYTES_MAX, pack
+from qanat.coordination.request import request_bytes
 from qanat.coordination.store import Conflict, Create, Op, Set, Store
 from qanat.errors import NotConnectedError, OutcomeUnknownError, PermanentError, RetryableError
 from qanat.rpc.backoff import backoff_s
@@ -81,6 +85,8 @@ class _Attempt:
             return made
         if self._doubtful is not None and snapshot.changes.since(self._doubtful) is None:
             raise _in_doubt("too many other changes came between")
+        if snapshot.is_staged:
+            await spread(self._store, self._cache)
         ops = self._plan(snapshot)
         if not ops:
             return snapshot.revision
@@ -93,6 +99,8 @@ class _Attempt:
             if snapshot.revision
             else Create(paths.REVISION, value)
         )
+        if request_bytes(ops) > DIRECT_BYTES_MAX:
+            ops = [await self._staging(revision, ops)]
         try:
             await self._store.multi([mark, *ops])
         except OutcomeUnknownError:
@@ -101,6 +109,12 @@ class _Attempt:
         except PermanentError as error:
             raise _too_large(len(written), error) from error
         return revision
+
+    async def _staging(self, revision: int, ops: Sequence[Op]) -> Op:
+        """What says that all of `ops` is to be done. While something is staged no revision is made, so this is refused, too."""
+        value = pack(revision, ops)
+        node = await self._store.get(paths.STAGED)
+        return Create(paths.STAGED, value) if node is None else Set(paths.STAGED, value, node.version)
 
     def _give_up_when_late(self, why: str) -> None:
         if time.monotonic() < self._until_s:
@@ -115,9 +129,8 @@ _CONFIGURED = tuple(f"{parent}/" for parent in paths.CONFIGURED)
 
 def _too_large(written: int, error: PermanentError) -> PermanentError:
     return PermanentError(
-        f"{written} statements, mappings and limits are more than the coordination store takes in one step, and a change is "
-        "made in one or not at all; nothing was changed. Apply it in parts: several files, each a flow or a thousand statements "
-        f"({error})"
+        f"{written} statements, mappings and limits are more than the coordination store takes, and a change is made as a "
+        f"whole or not at all; nothing was changed. Apply it in parts: several files, each a flow ({error})"
     )
 
 

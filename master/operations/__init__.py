@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from master.desk import Desk
-from master.operations import cluster, configuration, placing, streams, tapping
+from master.operations import cluster, configuration, looking, placing, streams, tapping
 from qanat.control.operations import OPERATIONS
 
 Call = Callable[[Desk, Any, str], Awaitable[msgspec.Struct]]
@@ -17,14 +17,14 @@ Stream = Callable[[Desk, Any, str], AsyncGenerator[msgspec.Struct, None]]
 CALLS: dict[str, Call] = {
     "apply": configuration.apply,
     "diff": configuration.diff,
-    "get": configuration.get,
+    "get": looking.get,
     "config": configuration.config,
     "multiconfig": configuration.multiconfig,
     "unconfig": configuration.unconfig,
     "decommission": configuration.decommission,
-    "save": configuration.save,
+    "save": looking.save,
     "load": configuration.load,
-    "history": configuration.history,
+    "history": looking.history,
     "rollback": configuration.rollback,
     "map": placing.map_nodes,
     "spawn": placing.map_nodes,

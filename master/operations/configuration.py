@@ -1,4 +1,4 @@
-"""What should run: changed, shown, and taken back."""
+"""What should run: changed, and taken back."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from master import naming, planning
+from master import planning
 from master.cache import Snapshot
 from master.desk import Desk
+from master.operations import looking
 from master.planning import Edit
 from master.status import configured_nowhere
 from qanat.check import check
-from qanat.control import paths
-from qanat.control.documents import Config, decode
+from qanat.control.documents import Config
 from qanat.control.names import fault_of, fault_of_id
 from qanat.control.operations import configuration as calls
 from qanat.control.operations.errors import Kind, OperationError
-from qanat.control.statements import Statement, as_file, with_flow
+from qanat.control.statements import Statement, with_flow
 from qanat.control.translation import Cluster
 from qanat.coordination.store import Op
-from qanat.flow.faults import Faults, did_you_mean
+from qanat.flow.faults import Faults
 from qanat.flow.model import DEFAULT_FLOW, Flow
 
 # Physical nodes that are named in a plan; the rest is counted.
@@ -95,79 +95,21 @@ async def load(desk: Desk, request: calls.Load, author: str) -> calls.Plan:
 
 async def rollback(desk: Desk, request: calls.Rollback, author: str) -> calls.Plan:
     """Configure a logical node as it was."""
-    path = paths.version_of(request.logical, request.version)
-    await desk.store.sync(path)
-    node = await desk.store.get(path)
-    if node is None:
+    former = await looking.version_of(desk, request.logical, request.version)
+    if former is None:
         versions = [
             each.version
-            for each in (await history(desk, calls.History(logical=request.logical), author)).nodes
+            for each in (await looking.history(desk, calls.History(logical=request.logical), author)).nodes
         ]
         raise OperationError(
             Kind.NOT_FOUND,
             f"{request.logical} has no version {request.version}; there are {versions[-1]} to {versions[0]}, and "
             f"`qanat history {request.logical}` shows them",
         )
-    former = decode(Config, node.value, path)
     if former.text:
         await _checked(desk, with_flow(former.text, former.flow), f"<version {request.version}>")
     wanted = Wanted([Edit(request.logical, former.flow, former.text)])
     return await _change(desk, wanted, author, request.dry_run)
-
-
-async def get(desk: Desk, request: calls.Get, author: str) -> calls.Configuration:
-    """The configuration."""
-    snapshot = await desk.snapshot()
-    names = naming.with_flows(snapshot, request.names)
-    _refuse_unknown(snapshot, names)
-    _refuse_unknown_flow(snapshot, request.flow)
-    return calls.Configuration(
-        nodes=[
-            _configured(name, found)
-            for name, found in sorted(snapshot.configs.items())
-            if found.text and (not names or name in names) and request.flow in (None, found.flow)
-        ]
-    )
-
-
-async def save(desk: Desk, request: calls.Save, author: str) -> calls.Saved:
-    """All configuration as one text."""
-    snapshot = await desk.snapshot()
-    _refuse_unknown_flow(snapshot, request.flow)
-    statements = {
-        name: (found.text, found.flow)
-        for name, found in snapshot.configs.items()
-        if found.text and request.flow in (None, found.flow)
-    }
-    mapping = {physical: list(logical) for physical, logical in sorted(snapshot.mapping.items())}
-    text = await asyncio.to_thread(as_file, statements)
-    return calls.Saved(text=text, mapping=mapping, limits=planning.limit_rows(snapshot))
-
-
-async def history(desk: Desk, request: calls.History, author: str) -> calls.Configuration:
-    """Former versions, the last first."""
-    directory = paths.of(paths.HISTORY, request.logical)
-    await desk.store.sync(directory)
-    names = (await desk.store.children(directory))[-request.limit :]
-    if not names:
-        close = did_you_mean(request.logical, naming.logical(await desk.snapshot()))
-        raise OperationError(Kind.NOT_FOUND, f'there never was a logical node "{request.logical}"{close}')
-    found = zip(names, await desk.store.get_many([f"{directory}/{name}" for name in names]), strict=True)
-    documents = [
-        decode(Config, node.value, f"{directory}/{name}") for name, node in found if node is not None
-    ]
-    return calls.Configuration(nodes=[_configured(request.logical, each) for each in reversed(documents)])
-
-
-def _configured(name: str, found: Config) -> calls.Configured:
-    return calls.Configured(
-        logical=name,
-        flow=found.flow,
-        text=found.text,
-        version=found.version,
-        author=found.author,
-        time_ns=found.time_ns,
-    )
 
 
 async def _checked(desk: Desk, text: str, path: str) -> Flow:
@@ -196,19 +138,8 @@ async def _checked(desk: Desk, text: str, path: str) -> Flow:
 
 async def _deletions(desk: Desk, names: Sequence[str]) -> list[Edit]:
     snapshot = await desk.snapshot()
-    _refuse_unknown(snapshot, names)
+    looking.refuse_unknown(snapshot, names)
     return [Edit(name, snapshot.configs[name].flow, "") for name in dict.fromkeys(names)]
-
-
-def _refuse_unknown(snapshot: Snapshot, names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in snapshot.configs or not snapshot.configs[name].text]
-    if unknown:
-        raise naming.unknown("logical node", unknown, naming.logical(snapshot), "`qanat get`")
-
-
-def _refuse_unknown_flow(snapshot: Snapshot, flow: str | None) -> None:
-    if flow is not None and flow not in (known := naming.flows(snapshot)):
-        raise naming.unknown("flow", [flow], known, "`qanat get`")
 
 
 async def _change(desk: Desk, wanted: Wanted, author: str, dry_run: bool = False) -> calls.Plan:

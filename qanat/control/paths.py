@@ -1,6 +1,7 @@
 """Where the control plane keeps what in the coordination store. [pure]
 
 /qanat/revision                       Revision; its version is the configuration's: every write of the next three sets it
+/qanat/staged                         Staged: a large change that is not yet in its places, else empty
 /qanat/config/<logical>               Config: the statement; one without text was deleted, so that versions go on growing
 /qanat/mapping/<physical>             Mapping: logical nodes placed by hand
 /qanat/limits/<id>                    Limit
@@ -19,6 +20,7 @@ from urllib.parse import quote, unquote
 
 ROOT = "/qanat"
 REVISION = f"{ROOT}/revision"
+STAGED = f"{ROOT}/staged"
 CONFIG = f"{ROOT}/config"
 MAPPING = f"{ROOT}/mapping"
 LIMITS = f"{ROOT}/limits"

@@ -12,6 +12,7 @@ from master.planning import Edit, changes, check_expected, config_ops
 from master.writing import Writer
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.coordination.large import LargeValues
+from qanat.coordination.store import VALUE_BYTES_MAX
 from qanat.coordination.zookeeper_store import REQUEST_BYTES_MAX
 from qanat.errors import NotConnectedError, OutcomeUnknownError, PermanentError, RetryableError
 from qanat.testing.store import MemoryStore, Tree
@@ -150,25 +151,37 @@ def test_expected_version_names_who_changed_it(run):
     run(scenario())
 
 
-def statements(count):
+def statements(count, text="x" * 100):
     """A plan that configures so many, of a hundred characters each."""
-    edits = [Edit(f"web-{number:05}", "f", "x" * 100) for number in range(count)]
+    edits = [Edit(f"web-{number:05}", "f", text) for number in range(count)]
     return lambda snapshot: config_ops(snapshot, changes(snapshot, edits), "somebody@some-host", 10**18)
 
 
-def test_change_that_is_too_large_for_one_step_is_refused_whole_and_says_what_to_do(run):
+def test_change_that_is_many_times_what_the_store_takes_in_a_request_is_made_in_one_step(run):
     """With the limit of ZooKeeper."""
 
     async def scenario():
         tree = Tree()
-        small = LargeValues(MemoryStore(tree), request_bytes_max=REQUEST_BYTES_MAX)
+        small = LargeValues(MemoryStore(tree, request_bytes_max=REQUEST_BYTES_MAX))
         _, cache, writer = client(tree, small)
+        assert await writer.write(statements(3000)) == 1
+        assert len((await cache.fresh()).configs) == 3000
+        assert await writer.write(statements(1, "y")) == 2  # after the first was put into its places
+        snapshot = await client(tree)[1].fresh()
+        assert (len(snapshot.configs), snapshot.is_staged) == (3000, False)
+
+    run(scenario())
+
+
+def test_change_that_is_too_large_all_the_same_is_refused_whole_and_says_what_to_do(run, monkeypatch):
+    monkeypatch.setattr(writing, "pack", lambda revision, ops: b"x" * (VALUE_BYTES_MAX + 1))
+
+    async def scenario():
+        _, cache, writer = client(Tree())
         with pytest.raises(
             PermanentError, match=r"3000 statements.* nothing was changed\. Apply it in parts"
         ):
             await writer.write(statements(3000))
         assert (await cache.fresh()).configs == {}
-        assert await writer.write(statements(1000)) == 1
-        assert len((await cache.fresh()).configs) == 1000
 
     run(scenario())

@@ -3,9 +3,12 @@ r"""`grok(pattern)`: a pattern made of named ones, and what it finds in the body
     coll : autoCollectorSource | grok("%{IP:client} %{WORD:verb} %{URIPATHPARAM:path} %{NUMBER:ms}") file("/data/", "x-") ;
     coll : autoCollectorSource | grok("%{COMBINEDAPACHELOG}") file("/data/%{response}/", "x-") ;
 
-`%{NAME}` is a pattern of that name, `%{NAME:attribute}` one whose match becomes an attribute; between them stands RE2's syntax.
-The names are Logstash's, with definitions that need no look-around; `definitions` adds your own, `["TICKET [A-Z]+-\\d+"]`. The
-pattern is looked for anywhere; `^...$` is all of the body. An event in which nothing matches follows `on_error`.
+`%{NAME}` is a pattern of that name, `%{NAME:attribute}` one whose match becomes an attribute, unless it is empty; between them
+stands RE2's syntax. The names are Logstash's, with definitions that need no look-around: the building blocks, and formats of
+syslog, Apache httpd, HAProxy, Squid, AWS, Java, Tomcat, Ruby, Redis, MongoDB, PostgreSQL and BIND. `definitions` adds your own,
+`["TICKET [A-Z]+-\\d+"]`. The pattern is looked for anywhere; `^...$` is all of the body. `%{NUMBER:ms:int}` is `%{NUMBER:ms}`,
+since attributes are text. `[source][ip]` is called `source.ip`, and `timestamp`, which would be the event's time,
+`timestamp_text`. An event in which nothing matches follows `on_error`.
 """
 
 from __future__ import annotations
@@ -56,9 +59,7 @@ class Grok(Decorator):
         groups = self._extraction.find(rows.subject(batch, self._source))
         found: dict[str, pa.Array] = {}
         for number, name in self._names.items():  # of several of one name, the first that says something
-            column = groups[number]
-            found[name] = (
-                column if name not in found else ops.if_else(ops.equal(found[name], ""), column, found[name])
-            )
+            column = ops.if_else(ops.equal(groups[number], ""), ops.NO_TEXT, groups[number])
+            found[name] = column if name not in found else ops.coalesce(found[name], column)
         missed = pc.is_null(next(iter(groups.values())))
         return self._failures.settle(rows.with_found(batch, found), missed, "the pattern is not found")

@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from qanat.decorators.common.grok_formats import FORMATS
 from qanat.errors import ConfigError
 from qanat.flow.faults import did_you_mean
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+_GROUP = r"[0-9A-Fa-f]{1,4}"
 
-PATTERNS = {
+# With so many groups before the two colons: what follows them is then as long as it can be.
+_SHORTENED = "|".join(rf"(?:{_GROUP}:){{{n}}}(?:(?::{_GROUP}){{1,{7 - n}}}|:)" for n in range(1, 8) if n < 7)
+_IPV6 = (
+    rf"(?:{_GROUP}:){{7}}{_GROUP}|(?:{_GROUP}:){{6}}{_IPV4}|(?:{_GROUP}:){{1,5}}(?::{_GROUP}){{0,4}}:{_IPV4}"
+    rf"|::(?:{_GROUP}:){{0,5}}{_IPV4}|{_SHORTENED}|(?:{_GROUP}:){{7}}:|:(?:(?::{_GROUP}){{1,7}}|:)"
+)
+
+# The building blocks; whole formats are in grok_formats.
+BASE = {
     "USERNAME": r"[a-zA-Z0-9._-]+",
     "USER": r"%{USERNAME}",
     "EMAILLOCALPART": r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~.-]+",
@@ -19,8 +30,9 @@ PATTERNS = {
     "BASE10NUM": r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)",
     "NUMBER": r"%{BASE10NUM}",
     "BASE16NUM": r"[+-]?(?:0x)?[0-9A-Fa-f]+",
-    "POSINT": r"[1-9]\d*",
-    "NONNEGINT": r"\d+",
+    "BASE16FLOAT": r"\b[+-]?(?:0x)?(?:[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]*)?|\.[0-9A-Fa-f]+)\b",
+    "POSINT": r"\b[1-9]\d*\b",
+    "NONNEGINT": r"\b\d+\b",
     "WORD": r"\b\w+\b",
     "NOTSPACE": r"\S+",
     "SPACE": r"\s*",
@@ -29,9 +41,13 @@ PATTERNS = {
     "QUOTEDSTRING": r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`",
     "QS": r"%{QUOTEDSTRING}",
     "UUID": r"[A-Fa-f0-9]{8}-(?:[A-Fa-f0-9]{4}-){3}[A-Fa-f0-9]{12}",
-    "MAC": r"(?:[A-Fa-f0-9]{2}[:-]){5}[A-Fa-f0-9]{2}|(?:[A-Fa-f0-9]{4}\.){2}[A-Fa-f0-9]{4}",
-    "IPV4": rf"{_OCTET}(?:\.{_OCTET}){{3}}",
-    "IPV6": r"(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?:%[0-9A-Za-z]+)?",
+    "URN": r"urn:[0-9A-Za-z][0-9A-Za-z-]{0,31}:(?:%[0-9A-Fa-f]{2}|[0-9A-Za-z()+,.:=@;$_!*'/?#-])+",
+    "CISCOMAC": r"(?:[A-Fa-f0-9]{4}\.){2}[A-Fa-f0-9]{4}",
+    "WINDOWSMAC": r"(?:[A-Fa-f0-9]{2}-){5}[A-Fa-f0-9]{2}",
+    "COMMONMAC": r"(?:[A-Fa-f0-9]{2}:){5}[A-Fa-f0-9]{2}",
+    "MAC": r"%{CISCOMAC}|%{WINDOWSMAC}|%{COMMONMAC}",
+    "IPV4": rf"\b{_IPV4}\b",
+    "IPV6": rf"(?:{_IPV6})(?:%[0-9A-Za-z._~-]+)?",
     "IP": r"%{IPV6}|%{IPV4}",
     "HOSTNAME": r"\b[0-9A-Za-z][0-9A-Za-z-]{0,62}(?:\.[0-9A-Za-z][0-9A-Za-z-]{0,62})*\.?",
     "IPORHOST": r"%{IP}|%{HOSTNAME}",
@@ -39,17 +55,20 @@ PATTERNS = {
     "UNIXPATH": r"(?:/[\w_%!$@:.,+~-]*)+",
     "WINPATH": r"(?:[A-Za-z]+:|\\)(?:\\[^\\?*]*)+",
     "PATH": r"%{UNIXPATH}|%{WINPATH}",
+    "TTY": r"/dev/(?:pts|tty[pq]?)\w*/?\d+",
     "URIPROTO": r"[A-Za-z][A-Za-z0-9+.-]*",
     "URIHOST": r"%{IPORHOST}(?::%{POSINT})?",
     "URIPATH": r"(?:/[A-Za-z0-9$.+!*'(){},~:;=@#%&_-]*)+",
-    "URIPARAM": r"\?[A-Za-z0-9$.+!*'|(){},~@#%&/=:;_?\[\]<>-]*",
+    "URIQUERY": r"[A-Za-z0-9$.+!*'|(){},~@#%&/=:;_?\[\]<>-]*",
+    "URIPARAM": r"\?%{URIQUERY}",
     "URIPATHPARAM": r"%{URIPATH}(?:%{URIPARAM})?",
     "URI": r"%{URIPROTO}://(?:%{USER}(?::[^@]*)?@)?(?:%{URIHOST})?(?:%{URIPATHPARAM})?",
     "MONTH": (
-        r"\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:tember)?|Oct(?:ober)?"
-        r"|Nov(?:ember)?|Dec(?:ember)?)\b"
+        r"\b(?i:jan(?:uary?)?|feb(?:ruary?)?|m(?:a|\x{e4}|ae)?r(?:ch|z)?|apr(?:il)?|ma[yi]|jun[ei]?|jul[yi]?|aug(?:ust)?"
+        r"|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?)\b"
     ),
     "MONTHNUM": r"0?[1-9]|1[0-2]",
+    "MONTHNUM2": r"0[1-9]|1[0-2]",
     "MONTHDAY": r"0[1-9]|[12]\d|3[01]|[1-9]",
     "DAY": r"Mon(?:day)?|Tue(?:sday)?|Wed(?:nesday)?|Thu(?:rsday)?|Fri(?:day)?|Sat(?:urday)?|Sun(?:day)?",
     "YEAR": r"(?:\d\d){1,2}",
@@ -61,30 +80,34 @@ PATTERNS = {
     "DATE_EU": r"%{MONTHDAY}[./-]%{MONTHNUM}[./-]%{YEAR}",
     "DATE": r"%{DATE_US}|%{DATE_EU}",
     "ISO8601_TIMEZONE": r"Z|[+-]%{HOUR}:?%{MINUTE}",
+    "ISO8601_SECOND": r"%{SECOND}",
     "TIMESTAMP_ISO8601": r"%{YEAR}-%{MONTHNUM}-%{MONTHDAY}[T ]%{HOUR}:?%{MINUTE}(?::?%{SECOND})?(?:%{ISO8601_TIMEZONE})?",
     "TZ": r"[A-Z]{3,4}",
     "DATESTAMP": r"%{DATE}[- ]%{TIME}",
+    "DATESTAMP_RFC822": r"%{DAY} %{MONTH} %{MONTHDAY} %{YEAR} %{TIME} %{TZ}",
+    "DATESTAMP_RFC2822": r"%{DAY}, %{MONTHDAY} %{MONTH} %{YEAR} %{TIME} %{ISO8601_TIMEZONE}",
+    "DATESTAMP_OTHER": r"%{DAY} %{MONTH} %{MONTHDAY} %{TIME} %{TZ} %{YEAR}",
+    "DATESTAMP_EVENTLOG": r"%{YEAR}%{MONTHNUM2}%{MONTHDAY}%{HOUR}%{MINUTE}%{SECOND}",
     "HTTPDATE": r"%{MONTHDAY}/%{MONTH}/%{YEAR}:%{TIME} %{INT}",
+    "HTTPDERROR_DATE": r"%{DAY} %{MONTH} %{MONTHDAY} %{TIME} %{YEAR}",
     "SYSLOGTIMESTAMP": r"%{MONTH} +%{MONTHDAY} %{TIME}",
     "PROG": r"[\x21-\x5a\x5c\x5e-\x7e]+",
     "SYSLOGPROG": r"%{PROG:program}(?:\[%{POSINT:pid}\])?",
     "SYSLOGHOST": r"%{IPORHOST}",
-    "SYSLOGBASE": r"%{SYSLOGTIMESTAMP:timestamp_text} (?:%{SYSLOGHOST:logsource}) %{SYSLOGPROG}:",
-    "SYSLOGLINE": r"%{SYSLOGBASE} %{GREEDYDATA:message}",
+    "SYSLOGFACILITY": r"<%{NONNEGINT:facility}\.%{NONNEGINT:priority}>",
     "LOGLEVEL": (
         r"(?i:trace|debug|notice|info(?:rmation)?|warn(?:ing)?|err(?:or)?|crit(?:ical)?|fatal|severe"
         r"|emerg(?:ency)?|alert)"
     ),
     "HTTPDUSER": r"%{EMAILADDRESS}|%{USER}",
-    "COMMONAPACHELOG": (
-        r"%{IPORHOST:clientip} %{HTTPDUSER:ident} %{HTTPDUSER:auth} \[%{HTTPDATE:timestamp_text}\] "
-        r"\"(?:%{WORD:verb} %{NOTSPACE:request}(?: HTTP/%{NUMBER:httpversion})?|%{DATA:rawrequest})\" "
-        r"%{NUMBER:response} (?:%{NUMBER:bytes}|-)"
-    ),
-    "COMBINEDAPACHELOG": r"%{COMMONAPACHELOG} %{QS:referrer} %{QS:agent}",
-}
+}  # fmt: skip
+PATTERNS = BASE | FORMATS
+
+# Logstash's own patterns say `timestamp`, which is the event's time here.
+RENAMED = {"timestamp": "timestamp_text"}
 
 _REFERENCE = re.compile(r"%\{(?P<name>\w+)(?::(?P<attribute>[^{}:]+))?(?::(?:int|float|string))?\}")
+_NO_REFERENCE = re.compile(r"%\{\w+:[^{}]*\}?")
 
 # Patterns within patterns. Logstash's own go five deep; one that is its own part would have no end.
 DEPTH_MAX = 20
@@ -97,7 +120,9 @@ def expanded(pattern: str, definitions: Sequence[str]) -> tuple[str, dict[int, s
     names: dict[int, str] = {}
     number = 0
     for opened in re.finditer(
-        r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(\(\?P<q_(\w+)>)|\(\?P?<(\w+)>|\((?!\?)", text, re.DOTALL
+        r"\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]|(\(\?P<q_(\w+)>)|\(\?P?<(\w+)>|\((?!\?)",
+        text,
+        re.DOTALL,
     ):
         if opened[0].startswith("("):
             number += 1
@@ -130,6 +155,19 @@ def _expanded(text: str, known: dict[str, str], depth: int) -> str:
                 f'there is no pattern "{name}"{did_you_mean(name, known)}; definitions=["{name} ..."] would add it'
             )
         inner = _expanded(known[name], known, depth + 1)
-        return f"(?:{inner})" if attribute is None else f"(?P<q_{attribute.encode().hex()}>{inner})"
+        if attribute is None:
+            return f"(?:{inner})"
+        return f"(?P<q_{_plain(attribute).encode().hex()}>{inner})"
 
+    if wrong := _NO_REFERENCE.search(_REFERENCE.sub("", text)):
+        raise ConfigError(
+            f"{wrong[0]!r} is not %{{NAME}}, %{{NAME:attribute}} or %{{NAME:attribute:TYPE}}, where TYPE is int, float or string"
+        )
     return _REFERENCE.sub(change, text)
+
+
+def _plain(attribute: str) -> str:
+    """`source.ip` for Logstash's `[source][ip]`."""
+    parts = re.fullmatch(r"(?:\[[^\[\]]+\])+", attribute)
+    name = ".".join(re.findall(r"\[([^\[\]]+)\]", attribute)) if parts else attribute
+    return RENAMED.get(name, name)

@@ -26,6 +26,7 @@ def checked(pattern: str, argument: str) -> str:
         why = str(error).removeprefix("Invalid regular expression: ")
         raise ConfigError(
             f"{argument} {pattern!r} is no regular expression of RE2: {why}. RE2 has no look-around and no back references"
+            "; for (?>a) and a++ write (?:a) and a+"
         ) from None
     return pattern
 

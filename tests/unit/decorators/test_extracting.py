@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qanat import columns
-from qanat.decorators.common import rows
+from qanat.decorators.common import grok_patterns, rows
 from qanat.decorators.common.objects import Objects
+from qanat.decorators.common.patterns import Extraction
 from qanat.errors import ConfigError
 from tests.unit.decorators.batches import Counts, chain, context, events, lines, positions, run
 
@@ -177,6 +178,64 @@ def test_grok_knows_logstashs_patterns() -> None:
     assert found(own, b"AB-12 x y") == [{"id": "AB-12", "rest": "x y"}]
 
 
+@pytest.mark.parametrize("name", sorted(grok_patterns.PATTERNS))
+def test_every_pattern_of_grok_is_one_of_re2(name: str) -> None:
+    pattern, names = grok_patterns.expanded(f"%{{{name}:all_of_it}}", [])
+    assert Extraction(pattern, list(names)).find(pa.array(["x"])) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "wanted"),
+    [
+        ("SYSLOGLINE", b"Mar  6 00:01:25 h app/x[17]: hi", {"logsource": "h", "program": "app/x", "pid": "17", "message": "hi"}),
+        ("SYSLOGLINE", b"2026-03-06T00:01:25Z h hi", {"timestamp8601": "2026-03-06T00:01:25Z", "message": "hi"}),
+        ("CRONLOG", b"Mar  6 00:01:25 h CRON[1]: (root) CMD (ls)", {"user": "root", "action": "CMD", "message": "ls"}),
+        ("SYSLOG5424LINE", b'<13>1 2026-01-01T00:00:00Z h a - m [x y="]"] hi',
+         {"syslog5424_app": "a", "syslog5424_sd": '[x y="]"]', "syslog5424_msg": "hi"}),
+        ("HTTPD_ERRORLOG", b"[Mon Aug 31 06:29:47.406518 2026] [core:notice] [pid 7:tid 8] [client 10.0.0.1:99] AH9: on",
+         {"module": "core", "loglevel": "notice", "pid": "7", "tid": "8", "clientip": "10.0.0.1",
+          "errorcode": "AH9", "message": "on"}),
+        ("HAPROXYHTTP",
+         b'Dec  9 13:01:26 lb haproxy[2]: 10.0.0.1:39 [09/Dec/2026:12:59:46.633] in~ be/s1 0/1/2/3/4 200 5 - - ---- '
+         b'1/2/3/4/0 0/0 {host} {} "GET /a?b=c HTTP/1.1"',
+         {"frontend_name": "in~", "server_name": "s1", "http_status_code": "200", "captured_request_headers": "host",
+          "http_request": "/a?b=c", "accept_date": "09/Dec/2026:12:59:46.633"}),
+        ("JAVASTACKTRACEPART", b"\tat a.b.C$D.m(C.java:42)", {"class": "a.b.C$D", "method": "m", "file": "C.java", "line": "42"}),
+        ("HTTPDATE", b"04/Mai/2026:13:17:15 +0200", {}),
+    ],
+)  # fmt: skip
+def test_grok_knows_formats(name: str, body: bytes, wanted: dict[str, str]) -> None:
+    (event,) = found(f'grok("%{{{name}:all_of_it}}")', body)
+    assert wanted.items() <= event.items()
+    assert ERROR not in event
+    assert "" not in event.values()  # what took no part in the match
+
+
+@pytest.mark.parametrize(
+    ("body", "address"),
+    [
+        (b"12:34:56 10.0.0.1", "10.0.0.1"),  # a time is no address
+        (b"from 2001:db8::1, on", "2001:db8::1"),
+        (b"1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"),
+        (b"::ffff:10.0.0.1", "::ffff:10.0.0.1"),
+        (b"64:ff9b::10.0.0.1", "64:ff9b::10.0.0.1"),
+        (b"2001:db8:0:0:1::5", "2001:db8:0:0:1::5"),
+        (b"2001:db8::", "2001:db8::"),
+        (b"::1", "::1"),
+        (b"fe80::1%eth0", "fe80::1%eth0"),
+    ],
+)
+def test_grok_knows_addresses(body: bytes, address: str) -> None:
+    assert found('grok("%{IP:ip}")', body) == [{"ip": address}]
+
+
+def test_grok_names_attributes_as_logstash_does() -> None:
+    text = 'grok("%{TIMESTAMP_ISO8601:timestamp} %{LOGLEVEL:[log][level]} %{INT:ms:int}(?: %{WORD:who})?")'
+    assert found(text, b"2026-01-01T00:00:00Z INFO 12") == [
+        {"timestamp_text": "2026-01-01T00:00:00Z", "log.level": "INFO", "ms": "12"}
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -187,6 +246,8 @@ def test_grok_knows_logstashs_patterns() -> None:
         ('regexAll("a(b)")', "has no named group"),
         ('grok("%{NOPE:x}")', 'no pattern "NOPE"'),
         ('grok("%{WORD}")', "makes no attribute"),
+        ('grok("%{INT:a:integer}")', "TYPE is int, float or string"),
+        ('grok("%{X:a}", definitions=["X (?>a)b"])', "for (?>a) and a++ write (?:a) and a+"),
         ('timestamp("%Q")', "'%Q' is not known"),
         ('exDate("a", "qq")', "letter 'q' is not known"),
         ("filter", "has no condition"),

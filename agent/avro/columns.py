@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from agent.avro.datum import Received
 from agent.live.framing import SizePolicy
@@ -19,7 +20,13 @@ TIMES = ("timestamp", "flume.client.log4j.timestamp")
 # What a header is called that has the name of a column of ours, or a value that this column can't have.
 PREFIX = "header."
 
-_MS_MAX = (1 << 63) // 1_000_000 - 1  # what fits into nanoseconds
+# With their types: to find out the type of a Python value Arrow looks for modules each time, for 0.3 ms.
+_NS_A_MS = pa.scalar(1_000_000, pa.int64())
+_MS_MAX = pa.scalar((1 << 63) // 1_000_000 - 1, pa.uint64())  # what fits into nanoseconds
+_DIGITS_MAX = pa.scalar(
+    19, pa.int32()
+)  # of a number of milliseconds, with zeros before it; so many fit into 64 bits
+_NO_TEXT, _NO_NUMBER = pa.scalar(None, pa.string()), pa.scalar(None, pa.uint64())
 
 
 def events_of(parts: Sequence[Received], policy: SizePolicy, host: str) -> list[Events]:
@@ -49,58 +56,44 @@ def _small(parts: Iterable[Received]) -> Iterable[list[Received]]:
 
 def _cut(part: Received, policy: SizePolicy) -> Received:
     """With bodies that are no larger than they may be."""
-    if max(map(len, part.bodies), default=0) <= policy.event_bytes:
+    if (pc.max(pc.binary_length(part.bodies)).as_py() or 0) <= policy.event_bytes:
         return part
-    pieces = [policy.cut(body) for body in part.bodies]
-    firsts, rows = [], 0
-    for each in pieces:
-        firsts.append(rows)
-        rows += len(each)
-    headers = {
-        name: {firsts[row] + n: value for row, value in values.items() for n in range(len(pieces[row]))}
-        for name, values in part.headers.items()
-    }
-    return Received([piece for each in pieces for piece in each], headers, part.size_bytes)
+    pieces = [policy.cut(body) for body in part.bodies.to_pylist()]
+    rows = pa.array([row for row, each in enumerate(pieces) for _ in each], pa.int32())
+    headers = {name: values.take(rows) for name, values in part.headers.items()}
+    return Received(
+        pa.array([piece for each in pieces for piece in each], pa.binary()), headers, part.size_bytes
+    )
 
 
 def _columns(parts: Sequence[Received]) -> pa.RecordBatch:
-    bodies = [body for part in parts for body in part.bodies]
-    texts = {name: _values(parts, name) for name in parts[0].headers}
-    columns: dict[str, pa.Array] = {BODY: pa.array(bodies, pa.binary())}
-    times = [_times(texts[name]) for name in TIMES if name in texts]
+    columns: dict[str, pa.Array] = {BODY: pa.concat_arrays([part.bodies for part in parts])}
+    texts = {name: pa.concat_arrays([part.headers[name] for part in parts]) for name in parts[0].headers}
+    times = [times_of(texts[name]) for name in TIMES if name in texts]
     if times:
-        columns[TIMESTAMP] = pa.array(
-            [next((ns for ns in each if ns is not None), None) for each in zip(*times, strict=True)],
-            TIMESTAMP_TYPE,
-        )
+        columns[TIMESTAMP] = pc.coalesce(*times)
     for name, values in texts.items():
         if name == TIMESTAMP:
-            unread = [
-                None if ns is not None else text for ns, text in zip(_times(values), values, strict=True)
-            ]
-            if any(text is not None for text in unread):
-                columns[PREFIX + name] = pa.array(unread, pa.string())
+            unread = _unread(values, times[0])
+            if unread.null_count < len(unread):
+                columns[PREFIX + name] = unread
         else:
-            columns[PREFIX + name if name in ("", BODY, POSITION) else name] = pa.array(values, pa.string())
+            columns[PREFIX + name if name in ("", BODY, POSITION) else name] = values
     fields = [pa.field(name, array.type, nullable=name != BODY) for name, array in columns.items()]
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
-def _values(parts: Sequence[Received], name: str) -> list[str | None]:
-    values: list[str | None] = []
-    for part in parts:
-        get: Callable[[int], str | None] = part.headers[name].get
-        values += map(get, range(len(part.bodies)))
-    return values
+def _unread(texts: pa.StringArray, times: pa.TimestampArray) -> pa.StringArray:
+    """Those that are no times."""
+    return pc.if_else(pc.is_null(times), texts, _NO_TEXT)
 
 
-def _times(texts: Sequence[str | None]) -> list[int | None]:
-    """Nanoseconds; None where it is no number of milliseconds."""
-    return [_time_ns(text) for text in texts]
-
-
-def _time_ns(text: str | None) -> int | None:
-    if text is None or not text.isdecimal() or len(text) > 19:
-        return None
-    ms = int(text)
-    return ms * 1_000_000 if ms <= _MS_MAX else None
+def times_of(texts: pa.StringArray) -> pa.TimestampArray:
+    """Null where it is no number of milliseconds, or one beyond the year 2262."""
+    is_short = pc.less_equal(pc.utf8_length(texts), _DIGITS_MAX)
+    digits = pc.if_else(pc.and_(pc.utf8_is_decimal(texts), is_short), texts, _NO_TEXT)
+    if not pc.all(pc.string_is_ascii(digits)).as_py():  # null counts as if it were
+        digits = pa.array([text and str(int(text)) for text in digits.to_pylist()], pa.string())
+    ms = digits.cast(pa.uint64())
+    ms = pc.if_else(pc.less_equal(ms, _MS_MAX), ms, _NO_NUMBER)
+    return pc.multiply(ms.cast(pa.int64()), _NS_A_MS).cast(TIMESTAMP_TYPE)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from agent.avro.alike import events_alike
 from agent.avro.datum import Reader, Received, many_events, number, one_event, string
 from qanat import limits
 from qanat.errors import CorruptError
@@ -84,7 +85,8 @@ class Session:
         if name == "append":
             return Call(one_event(reader), opening)
         if name == "appendBatch":
-            return Call(many_events(reader), opening)
+            alike = events_alike(reader)
+            return Call(many_events(reader) if alike is None else alike, opening)
         return Reply(
             opening + _refusal(f"there is no message {name[:100]!r}; there are append and appendBatch")
         )

@@ -19,7 +19,7 @@ from typing import Literal
 
 from agent.avro.frames import Frame, FrameReader, encoded
 from agent.avro.protocol import Call, Reply, Session, Status
-from agent.live.server import HELD_BYTES_MAX, OBJECT_BYTES, Connection, PausingServer
+from agent.live.server import HELD_BYTES_MAX, Connection, PausingServer
 from qanat import limits
 from qanat.component import Parcel
 from qanat.errors import CorruptError
@@ -82,11 +82,11 @@ class AvroServer(PausingServer):
         now_s = asyncio.get_running_loop().time()
         waiting = _Waiting(connection, serial, call, now_s + self.settings.wait_s)
         received = call.received
-        if not received.bodies:
+        if not len(received.bodies):
             waiting.answer(Status.OK)
             return
-        held = sum(map(len, received.headers.values())) + len(received.bodies)
-        size_bytes = received.size_bytes + held * OBJECT_BYTES
+        held_bytes = received.bodies.nbytes + sum(each.nbytes for each in received.headers.values())
+        size_bytes = max(received.size_bytes, held_bytes)
         parcel = Parcel(received, size_bytes, partial(self._settled, waiting))
         if self._refused or not self.inlet.offer(parcel):
             self._refused.append((waiting, parcel))

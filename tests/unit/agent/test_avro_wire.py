@@ -25,9 +25,10 @@ OPEN = handshake()
 
 def events_in(call: Call) -> list[tuple[bytes, dict[str, str]]]:
     found = call.received
+    headers = {name: values.to_pylist() for name, values in found.headers.items()}
     return [
-        (body, {name: values[row] for name, values in found.headers.items() if row in values})
-        for row, body in enumerate(found.bodies)
+        (body, {name: values[row] for name, values in headers.items() if values[row] is not None})
+        for row, body in enumerate(found.bodies.to_pylist())
     ]
 
 

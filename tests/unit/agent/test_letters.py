@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,11 +136,11 @@ def test_avro_answers_for_bodies_that_are_kept_beside(tmp_path: Path) -> None:
     where, counts = counting(tmp_path)
     letters = FileLetters(where, 1 << 20, synced=True)
     policy = SizePolicy(10, "dead-letter", where.count, letters)
-    part = Received([b"small", b"x" * 11, b"other"], {"app": {0: "a", 1: "b", 2: "c"}}, 100)
+    part = Received(pa.array([b"small", b"x" * 11, b"other"]), {"app": pa.array(["a", "b", "c"])}, 100)
     (events,) = events_of([part], policy, "h")
     assert not isinstance(events.payload, bytes)
     rows = [(row["body"], row["app"]) for row in events.payload.to_pylist()]
     assert rows == [(b"small", "a"), (b"other", "c")]
-    alone = events_of([Received([b"x" * 11], {"app": {0: "a"}}, 100)], policy, "h")
+    alone = events_of([Received(pa.array([b"x" * 11]), {"app": pa.array(["a"])}, 100)], policy, "h")
     assert sum(each.count for each in alone) == 0
     assert counts[KEPT] == 2

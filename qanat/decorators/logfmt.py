@@ -2,9 +2,9 @@
 
     coll : autoCollectorSource | logfmt("level", "user") file("/data/%{level}/", "x-") ;
 
-Without keys every pair of every body becomes an attribute. Words without `=` are passed over. In quotes
-`\\"` is a quote and `\\\\` a backslash. A key that comes twice: the last one counts. A body without any `key=value` follows
-`on_error`.
+Without keys every pair of every body becomes an attribute. Words without `=` are passed over. In quotes a
+backslash is as in JSON: `\\"`, `\\\\`, `\\n`, `\\u00e9`. A key that comes twice: the last one counts. A body without any
+`key=value` follows `on_error`.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     coll : autoCollectorSource | mask("password", "session") file("/data/", "x-") ;
     coll : autoCollectorSource | mask(bodies=["card", "email", "ip"]) file("/data/", "x-") ;
 
-`card`: numbers of 13 to 19 digits as card issuers give them, with or without spaces and hyphens; their last four digits stay.
-`email`: addresses of mail. `ip`: IPv4 addresses, and IPv6 addresses of three groups or more. Patterns find what looks alike, too:
-a number that is no card's is masked if it begins like one.
+`card`: numbers of 13 to 19 digits as card issuers give them, with or without spaces, hyphens and dots; their last four digits
+stay. `email`: addresses of mail. `ip`: addresses of IPv4 and IPv6. Patterns find what looks alike, too: a number that is no
+card's is masked if it begins like one. What is part of a word or of a longer number is none.
 """
 
 from __future__ import annotations
@@ -24,19 +24,41 @@ from qanat.decorators.common import rows, shared
 from qanat.errors import ConfigError
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+_GROUP = r"[0-9A-Fa-f]{1,4}"
+# Groups before the two colons, and as many after them as there may be; a prefix of a network has two at least. Without the colons
+# it has eight, so that neither times nor MAC addresses are any.
+_IPV6 = "|".join(
+    (
+        rf"(?:{_GROUP}:){{6}}{_IPV4}|(?:{_GROUP}:){{1,5}}(?::{_GROUP}){{0,4}}:{_IPV4}|::(?:{_GROUP}:){{0,5}}{_IPV4}",
+        rf"(?:{_GROUP}:){{7}}(?:{_GROUP}\b|:)",
+        rf"{_GROUP}:(?::{_GROUP}){{1,6}}\b",
+        *(rf"(?:{_GROUP}:){{{count}}}(?:(?::{_GROUP}){{1,{7 - count}}}\b|:)" for count in range(2, 7)),
+        rf"::(?:{_GROUP}:){{1,6}}{_GROUP}\b|::\d[0-9A-Fa-f]{{0,3}}\b",
+    )
+)
 _SEP = r"[ -]?"
 # Prefixes of issuers (ISO/IEC 7812): Visa, Mastercard, American Express, Diners, Discover, JCB, UnionPay, Maestro.
 _ISSUER = r"(?:4\d{3}|5[0-9]\d{2}|2[2-7]\d{2}|3[04-9]\d{2}|6[0-9]\d{2})"
+_LETTER = (
+    r"[A-Za-z0-9._%+\x80-\xff-]"  # of a local part; bodies are bytes, so that all of UTF-8's are letters
+)
+_LABEL = r"[A-Za-z0-9\x80-\xff-]+"
+# What stands beside a number or an address: no letter or digit; a line end in JSON is a backslash and a letter.
 PATTERNS = {
     "card": (
-        rf"\b{_ISSUER}{_SEP}(?:\d{{4}}{_SEP}\d{{4}}{_SEP}(\d{{4}})(?:{_SEP}\d{{1,3}})?|\d{{6}}{_SEP}\d(\d{{4}})|\d{{6}}{_SEP}(\d{{4}})|\d{{5}}(\d{{4}}))\b",
-        r"************\1\2\3\4",
+        rf"(\b|_|\\[nrt]){_ISSUER}(?:\d{{9,11}}(\d{{4}})|\.\d{{4}}\.\d{{4}}\.(\d{{4}})"
+        rf"|{_SEP}\d{{4}}{_SEP}\d{{4}}{_SEP}(\d{{4}})(?:{_SEP}\d{{1,3}})?|{_SEP}\d{{6}}{_SEP}\d(\d{{4}})"
+        rf"|{_SEP}\d{{6}}{_SEP}(\d{{4}})|{_SEP}\d{{5}}(\d{{4}}))(\b|_)",
+        r"\1************\2\3\4\5\6\7\8",
     ),
-    "email": (r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b", "*****@*****"),
+    "email": (
+        rf"{_LETTER}+(?:'{_LETTER}+)*@{_LABEL}(?:\.{_LABEL})*\.[A-Za-z\x80-\xff]{{2,}}",
+        "*****@*****",
+    ),
     "ip": (
-        rf"\b{_OCTET}(?:\.{_OCTET}){{3}}\b"
-        r"|\b(?:[0-9A-Fa-f]{1,4}:){3,7}(?::?[0-9A-Fa-f]{1,4}\b|:)|\b(?:[0-9A-Fa-f]{1,4}:){1,6}(?::[0-9A-Fa-f]{1,4}){1,6}\b",
-        "*.*.*.*",
+        rf"(\b|_|\\[nrt]){_IPV4}(\b|_)|(^|[^0-9A-Za-z_:])(?:{_IPV6})",
+        r"\1\3*.*.*.*\2",
     ),
 }
 

@@ -6,7 +6,8 @@
 Formats are strptime's, or `rfc3339`, which is also what is looked for without any; `%f` is a fraction of any precision, `%s` the
 time since 1970 in seconds, or by its number of digits in milli-, micro- or nanoseconds. The first format that is found anywhere
 in the body counts. `timezone` is for times without an offset. A time without a year is the last such time before the event was
-read. An event in which no time is found follows `on_error`, and keeps the time that it had: when it was read.
+read, one without a date the nearest. An event in which no time is found follows `on_error`, and keeps the time that it had: when
+it was read.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Layout:
 
 # RFC 3339, also with a space or without an offset, as many programs write it.
 RFC_3339 = Layout(
-    rf"(\d{{4}})-(\d{{2}})-(\d{{2}})[Tt _](\d{{2}}):(\d{{2}}):(\d{{2}})(?:[.,](\d{{1,9}}))?(?: ?({_OFFSET}))?",
+    rf"(\d{{4}})-(\d{{2}})-(\d{{2}})[Tt _](\d{{2}}):(\d{{2}}):(\d{{2}})(?:[.,](\d+))?(?: ?({_OFFSET}))?",
     ("year", "month", "day", "hour", "minute", "second", "fraction", "offset"),
 )
 _NAMED = {"rfc3339": RFC_3339, "iso8601": RFC_3339}
@@ -45,11 +45,11 @@ _STRPTIME: dict[str, tuple[str, str | None]] = {
     "p": ("(?i:am|pm)", "half"),
     "M": (_TWO, "minute"),
     "S": (_TWO, "second"),
-    "f": (r"\d{1,9}", "fraction"),
+    "f": (r"\d+", "fraction"),
     "z": (_OFFSET, "offset"),
-    "s": (r"\d{1,19}", "epoch"),
+    "s": (r"\d+", "epoch"),
     "a": (_WEEKDAY, None),
-    "j": (r"\d{1,3}", None),
+    "j": (r"\d{1,3}", "year_day"),
 }
 _ALIASES = {"B": "b", "h": "b", "A": "a", "e": "d", "k": "H", "l": "I", "Z": "z"}
 _SHORT = {"T": "%H:%M:%S", "R": "%H:%M", "F": "%Y-%m-%d", "D": "%m/%d/%y"}
@@ -63,7 +63,7 @@ _JAVA: dict[str, tuple[str, str | None]] = {
     "s": (r"\d{1,2}", "second"),
     "S": (r"\d{1,9}", "fraction"),
     "E": (_WEEKDAY, None),
-    "D": (r"\d{1,3}", None),
+    "D": (r"\d{1,3}", "year_day"),
     "z": (_OFFSET, "offset"),
     "Z": (_OFFSET, "offset"),
     "X": (_OFFSET, "offset"),
@@ -125,7 +125,9 @@ def _layout(parts: list[tuple[str, str | None]], text: str) -> Layout:
         raise ConfigError(f"format {text!r} has the same field twice: {', '.join(fields)}")
     if not {"epoch", "day", "hour", "hour_12", "year"} & set(fields):
         raise ConfigError(f"format {text!r} says no time; write one such as '%Y-%m-%d %H:%M:%S', or rfc3339")
+    if "year_day" in fields and not {"year", "year_2"} & set(fields):
+        raise ConfigError(f"format {text!r} has the day of a year, and no year")
     pattern = "".join(part if field is None else f"({part})" for part, field in parts)
     if "epoch" in fields and "fraction" not in fields:
-        return Layout(pattern + r"(?:\.(\d{1,9}))?", (*fields, "fraction"))
+        return Layout(pattern + r"(?:\.(\d+))?", (*fields, "fraction"))
     return Layout(pattern, fields)

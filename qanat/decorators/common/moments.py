@@ -16,9 +16,13 @@ _INT = pa.int64()
 _DAYS_OF_MONTH = pa.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], _INT)
 _MONTHS = pa.array([month[:3].lower() for month in MONTHS], pa.string())
 _YEARS = (1678, 2261)  # what 64 bits of nanoseconds hold
+_NS_MAX = (1 << 63) - 1
 # Of the calendar and the clock: no choice of ours.
 _SECOND_NS = 1_000_000_000
 _DAY_S = 86_400
+_DATE = frozenset(
+    ("month", "month_name", "day")
+)  # without any of them, and without a year, it is the time of a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,10 @@ def _of_epoch(whole: pa.Array, fraction: pa.Array | None) -> Moments:
             ops.if_else(ops.less(size, 18), ops.constant(1000), ops.constant(1)),
         ),
     )
-    # 11 digits of seconds may be more than 64 bits of ns.
-    number = _number(whole)
-    fits = ops.less_equal(number, ops.divide(ops.constant((1 << 63) - 1), scale))
+    # 11 digits of seconds may be more than 64 bits of ns, and so may 19 digits of ns.
+    is_number = pc.or_(ops.less(size, 19), pc.and_(ops.equal(size, 19), ops.less_equal(whole, str(_NS_MAX))))
+    number = _number(ops.if_else(is_number, whole, ops.NO_TEXT))
+    fits = ops.less_equal(number, ops.divide(ops.constant(_NS_MAX), scale))
     ns = ops.multiply(ops.if_else(fits, number, ops.NO_INTEGER), scale)
     if fraction is not None:
         ns = ops.add(ns, ops.if_else(ops.equal(scale, _SECOND_NS), _fraction_ns(fraction), 0))
@@ -98,8 +103,8 @@ def _of_epoch(whole: pa.Array, fraction: pa.Array | None) -> Moments:
 
 
 def _of_calendar(fields: dict[str, pa.Array], count: int, now_ns: int) -> Moments:
-    month = _month(fields, count)
-    day = _field(fields, "day", count, 1)
+    year = _year(fields, count)
+    month, day = _date(fields, count, year)
     hour, minute, second = (
         _hour(fields, count),
         _field(fields, "minute", count, 0),
@@ -107,11 +112,12 @@ def _of_calendar(fields: dict[str, pa.Array], count: int, now_ns: int) -> Moment
     )
     clock_s = ops.add(ops.add(ops.multiply(hour, 3600), ops.multiply(minute, 60)), second)
     clock_ns = ops.add(ops.multiply(clock_s, _SECOND_NS), _fraction_ns(fields.get("fraction"), count))
-    year = _year(fields, count)
-    if year is None:
-        year, ns = _last(now_ns, month, day, clock_ns)
-    else:
+    if year is not None:
         ns = _ns(year, month, day, clock_ns)
+    elif _DATE.isdisjoint(fields):
+        year, month, day, ns = _nearest(now_ns, clock_ns)
+    else:
+        year, ns = _last(now_ns, month, day, clock_ns)
     is_time = pc.and_(pc.and_(ops.less(hour, 24), ops.less(minute, 60)), ops.less(second, 61))
     ns = ops.if_else(is_time, ns, ops.NO_INTEGER)
     offset = fields.get("offset")
@@ -133,6 +139,17 @@ def _month(fields: dict[str, pa.Array], count: int) -> pa.Array:
     return ops.add(pc.index_in(name, _MONTHS).cast(_INT), 1)
 
 
+def _date(fields: dict[str, pa.Array], count: int, year: pa.Array | None) -> tuple[pa.Array, pa.Array]:
+    """Month and day: as they are written, or by the number of the day; the month is null where the year has no such day."""
+    if year is None or "year_day" not in fields:
+        return _month(fields, count), _field(fields, "day", count, 1)
+    first = _ns(year, ops.repeated(1, count), ops.repeated(1, count), ops.repeated(0, count))
+    days = ops.subtract(_number(fields["year_day"]), 1)
+    at = ops.add(first, ops.multiply(days, _DAY_S * _SECOND_NS)).cast(pa.timestamp("ns"))
+    month = ops.if_else(ops.equal(pc.year(at), year), pc.month(at).cast(_INT), ops.NO_INTEGER)
+    return month, pc.day(at).cast(_INT)
+
+
 def _hour(fields: dict[str, pa.Array], count: int) -> pa.Array:
     if "hour_12" not in fields:
         return _field(fields, "hour", count, 0)
@@ -150,6 +167,18 @@ def _year(fields: dict[str, pa.Array], count: int) -> pa.Array | None:
         year = _number(fields["year_2"])
         return ops.add(year, ops.if_else(ops.less(year, 69), ops.constant(2000), ops.constant(1900)))
     return None
+
+
+def _nearest(now_ns: int, clock_ns: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """Year, month and day, and the time in them, at which a clock that shows such a time is nearest to now."""
+    day_ns = _DAY_S * _SECOND_NS
+    ns = ops.add(clock_ns, now_ns // day_ns * day_ns)
+    ahead = ops.subtract(ns, now_ns)
+    ns = ops.if_else(ops.less(ops.constant(day_ns // 2), ahead), ops.subtract(ns, day_ns), ns)
+    ns = ops.if_else(ops.less(ahead, ops.constant(-day_ns // 2)), ops.add(ns, day_ns), ns)
+    at = ns.cast(pa.timestamp("ns"))
+    year, month, day = (part(at).cast(_INT) for part in (pc.year, pc.month, pc.day))
+    return year, month, day, ns
 
 
 def _last(now_ns: int, month: pa.Array, day: pa.Array, clock_ns: pa.Array) -> tuple[pa.Array, pa.Array]:

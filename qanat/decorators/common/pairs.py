@@ -20,6 +20,10 @@ _PAIR = re.compile(
     rb'[^\S\n]*+(?:[^\s="]++[^\S\n]++)*+(?:[^\s="]*+(\n)|([^\s="]++)=(?:"((?:[^"\\\n]++|\\[^\n])*+)"?|(\S*+)))'
 )
 
+# In quotes it is as in JSON, which is what writers of logfmt use; of another letter only the backslash is left out.
+_ESCAPE = re.compile(rb"(?:\\u[0-9A-Fa-f]{4})+|\\(?P<letter>.)", re.DOTALL)
+_LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f"}
+
 
 def read(column: pa.Array, keys: Sequence[str]) -> tuple[dict[str, pa.Array], pa.Array]:
     """Text by key, null where there is no such pair; and which values have no `key=value` at all. No keys: all that there are.
@@ -31,7 +35,7 @@ def read(column: pa.Array, keys: Sequence[str]) -> tuple[dict[str, pa.Array], pa
         pa.array(map(operator.itemgetter(at), found), pa.binary()) for at in range(4)
     )
     if b"\\" in block:
-        quoted = pc.replace_substring_regex(quoted, rb"\\(.)", rb"\1")
+        quoted = _unescaped(quoted)
     is_end = ops.not_equal(ends, b"")
     value = ops.if_else(ops.not_equal(quoted, b""), quoted, bare)
     pairs = pa.RecordBatch.from_arrays(
@@ -42,6 +46,20 @@ def read(column: pa.Array, keys: Sequence[str]) -> tuple[dict[str, pa.Array], pa
     with_pairs = pc.unique(pairs.column("event"))
     events = _numbers(len(column))
     return columns, pc.invert(pc.is_in(events, with_pairs))
+
+
+def _unescaped(quoted: pa.Array) -> pa.Array:
+    """Values with a backslash one by one: few have any."""
+    which = pc.match_substring(quoted, b"\\")
+    values = [_ESCAPE.sub(_meant, each) for each in quoted.filter(which).to_pylist()]
+    return pc.replace_with_mask(quoted, which, pa.array(values, pa.binary()))
+
+
+def _meant(found: re.Match[bytes]) -> bytes:
+    if found["letter"] is not None:
+        return _LETTERS.get(found["letter"], found["letter"])
+    halves = found[0].decode("unicode_escape").encode("utf-16", "surrogatepass")
+    return halves.decode("utf-16", "replace").encode()
 
 
 def _column(pairs: pa.RecordBatch, key: bytes, count: int) -> pa.Array:

@@ -81,6 +81,32 @@ def test_masks_what_must_not_be_stored() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "masked"),
+    [
+        ("card", b"4242424242424242 6205500000000000004", b"************4242 ************0004"),
+        ("card", b"card_4242424242424242_x", b"card_************4242_x"),
+        ("card", rb'{"a":"x\n4242424242424242"}', rb'{"a":"x\n************4242"}'),
+        ("card", b"4242.4242.4242.4242,4242-4242-4242-4242", b"************4242,************4242"),
+        ("card", b"4123.456789012345 a4242424242424242 14242424242424242", None),
+        ("email", b"o'brien@x.com <a@b.co>. f@x.com_y", b"*****@***** <*****@*****>. *****@*****_y"),
+        ("email", "josé@exämple.de".encode(), b"*****@*****"),
+        ("email", b"a@localhost @b a@@b.c", None),
+        (
+            "ip",
+            b"::1 ::1,fe80::1 2001:db8:: [2001:db8::1]:80",
+            b"*.*.*.* *.*.*.*,*.*.*.* *.*.*.* [*.*.*.*]:80",
+        ),
+        ("ip", b"::ffff:10.0.0.1 ip_10.0.0.1 10.0.0.1:80", b"*.*.*.* ip_*.*.*.* *.*.*.*:80"),
+        ("ip", b"[10/Oct/2000:13:55:36 -0700] aa:bb:cc:dd:ee:ff std::abc::f a :: b 10:20:30:40", None),
+    ],
+)
+def test_mask_finds_all_and_leaves_what_only_looks_alike(
+    kind: str, body: bytes, masked: bytes | None
+) -> None:
+    assert bodies(f'mask(bodies=["{kind}"])', body) == [body if masked is None else masked]
+
+
 def test_attributes_are_masked_selected_and_renamed() -> None:
     text = 'json value("k", "v") mask("b") select("a", "k", "c") rename("a", "z") rename("missing", "y")'
     (event,) = run(text, b'{"a":"1","b":"2","c":"3","d":"4"}', host="h", file="f")
@@ -132,12 +158,31 @@ def test_static_and_host_leave_what_is_there() -> None:
         ('timestamp("%s")', b"1693483200000", "2023-08-31T12:00:00"),
         ('timestamp("%I:%M %p %m/%d/%y")', b"12:05 AM 1/2/26", "2026-01-02T00:05:00"),
         ('timestamp("rfc3339", "%F")', b"2026-08-30", "2026-08-30T00:00:00"),
+        ("timestamp", b"2026-01-02T03:04:05.1250000000000+02:00", "2026-01-02T01:04:05.125"),
+        ('timestamp("%Y-%j")', b"2026-032", "2026-02-01T00:00:00"),
+        ('timestamp("%y.%j %H")', b"24.366 7", "2024-12-31T07:00:00"),
+        ('timestamp("%H:%M:%S")', b"11:59:59 x", "2026-08-31T11:59:59"),
+        ('timestamp("%H:%M:%S")', b"23:59:59 x", "2026-08-31T23:59:59"),
+        ('timestamp("%H:%M:%S", timezone="Asia/Tokyo")', b"00:30:00", "2026-08-30T15:30:00"),
     ],
 )
 def test_timestamp_is_read(text: str, body: bytes, wanted: str) -> None:
     (event,) = run(text, body)
     assert event["timestamp"] == datetime.fromisoformat(wanted).replace(tzinfo=UTC)
     assert event.get("decorator_error") is None
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "9999999999999999999", "1" * 40])
+def test_number_that_is_no_time_spoils_no_other_events(number: str) -> None:
+    spoilt, other = run('timestamp("%s")', number.encode(), b"1693483200")
+    assert spoilt["decorator_error"] == "timestamp: no time is found"
+    assert other["timestamp"] == datetime(2023, 8, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("body", [b"2026-366", b"2026-000", b"2026-999"])
+def test_day_that_a_year_does_not_have_is_no_time(body: bytes) -> None:
+    (event,) = run('timestamp("%Y-%j")', body)
+    assert event["decorator_error"] == "timestamp: no time is found"
 
 
 @pytest.mark.parametrize(

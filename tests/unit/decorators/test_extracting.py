@@ -164,6 +164,10 @@ def test_logfmt_reads_pairs() -> None:
         {ERROR: "logfmt: no key=value"},
         {"a": "2"},
     ]
+    escaped = rb'a="x\ny\t\\n" b="\u00e9\ud83d\ude00" c="\ud83d" d="\q" e=\n'
+    assert found("logfmt", escaped) == [
+        {"a": "x\ny\t\\n", "b": "é\U0001f600", "c": "\ufffd", "d": "q", "e": "\\n"}
+    ]
     assert found('logfmt("n", "level")', b"level=a n=1", b"n=2") == [{"level": "a", "n": "1"}, {"n": "2"}]
 
 
@@ -249,6 +253,7 @@ def test_grok_names_attributes_as_logstash_does() -> None:
         ('grok("%{INT:a:integer}")', "TYPE is int, float or string"),
         ('grok("%{X:a}", definitions=["X (?>a)b"])', "for (?>a) and a++ write (?:a) and a+"),
         ('timestamp("%Q")', "'%Q' is not known"),
+        ('timestamp("%j %H:%M")', "the day of a year, and no year"),
         ('exDate("a", "qq")', "letter 'q' is not known"),
         ("filter", "has no condition"),
         ("mask", "masks nothing"),

@@ -16,7 +16,7 @@ _INT = pa.int64()
 _DAYS_OF_MONTH = pa.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], _INT)
 _MONTHS = pa.array([month[:3].lower() for month in MONTHS], pa.string())
 _YEARS = (1678, 2261)  # what 64 bits of nanoseconds hold
-_NS_MAX = (1 << 63) - 1
+_NS_MAX = (1 << 63) - 1  # of them: signed
 # Of the calendar and the clock: no choice of ours.
 _SECOND_NS = 1_000_000_000
 _DAY_S = 86_400

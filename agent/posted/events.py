@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+import json
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import chain, starmap
+from operator import attrgetter, methodcaller
+from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from agent.posted.bodies import BAD_REQUEST, TOO_LARGE, UNSUPPORTED, Refusal
 from agent.posted.rows import TooManyNamesError, rows
@@ -25,7 +32,12 @@ LINES = ("text/plain",)
 UNSAID = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 
 _LINE_END = b"\n"
-_RECORD_SEPARATOR = b"\x1e"  # before each text of a JSON sequence (RFC 7464)
+_AROUND = b" \t\r\x1e"  # a line; the last is before each text of a JSON sequence (RFC 7464)
+
+# Without one of them no line has a `body`: in JSON a letter may be written by its number.
+_BODY_NAMES = (b'"body"', b"\\u")
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _Value = str | int | float | bool | None
 
@@ -41,10 +53,15 @@ class _OnlyEvent(JsonEvent, frozen=True, gc=False, forbid_unknown_fields=True):
     """A line that is an event, and no other object."""
 
 
+_HEADERS, _BODY = attrgetter("headers"), attrgetter("body")
+
 _EVENTS = msgspec.json.Decoder(list[JsonEvent])
 _EVENT = msgspec.json.Decoder(JsonEvent)
 _LINE = msgspec.json.Decoder(_OnlyEvent)
 _ANY = msgspec.json.Decoder(msgspec.Raw)
+_RAW = msgspec.json.Decoder(list[msgspec.Raw])
+_SCANNER = json.JSONDecoder()  # msgspec's can't say where a value ends
+_SPACE = re.compile(r"\s*")
 
 
 def parsed(kind: str, charset: str, data: bytes, event_bytes_max: int) -> bytes | pa.RecordBatch:
@@ -52,7 +69,7 @@ def parsed(kind: str, charset: str, data: bytes, event_bytes_max: int) -> bytes 
     if kind in LINES:
         return _lines(data, event_bytes_max)
     if kind in JSON or kind in UNSAID:
-        return _of_events(_json(_utf8(data, charset)), event_bytes_max)
+        return _of_json(_utf8(data, charset), event_bytes_max)
     if kind in JSON_LINES:
         return _of_json_lines(_utf8(data, charset), event_bytes_max)
     known = ", ".join((JSON[0], JSON_LINES[0], *LINES))
@@ -89,12 +106,45 @@ def _utf8(data: bytes, charset: str) -> bytes:
         raise Refusal(BAD_REQUEST, f"the body is not {charset[:40]}: {error}") from error
 
 
-def _json(data: bytes) -> Sequence[JsonEvent]:
+def _of_json(data: bytes, event_bytes_max: int) -> pa.RecordBatch:
+    """An array of events, an event, or what Fluent Bit and Vector send: an array of any objects, or objects one after the other.
+    Where none has a `body` or `headers`, each is itself the body."""
+    is_array = data.lstrip()[:1] != b"{"
+    values = [] if is_array else _values(data)
+    if len(values) > 1:
+        return _of_events([*starmap(_of_line, enumerate(values, 1))], event_bytes_max)
+    events = _json(data, is_array=is_array)
+    if events and not any(map(_is_said, events)):
+        found = _RAW.decode(data) if is_array else [data.strip()]
+        return _of_bodies(pa.array([*map(bytes, found)], pa.binary()), event_bytes_max)
+    return _of_events(events, event_bytes_max)
+
+
+def _values(data: bytes) -> list[bytes]:
+    """JSON values that follow each other, with white space between them or nothing; none where it is one, or something is not."""
     try:
-        if data.lstrip()[:1] == b"{":
-            return [_EVENT.decode(data)]
-        return _EVENTS.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _ANY.decode(data)
+        return []
+    except _UNREADABLE:
+        pass
+    found: list[bytes] = []
+    try:
+        text = data.decode().strip()
+        at = 0
+        while at < len(text):
+            begins = at
+            _, at = _SCANNER.raw_decode(text, at)
+            found.append(text[begins:at].encode())
+            at = _SPACE.match(text, at).end()  # type: ignore[union-attr] # matches always
+    except (ValueError, RecursionError):
+        return []
+    return found
+
+
+def _json(data: bytes, *, is_array: bool) -> Sequence[JsonEvent]:
+    try:
+        return _EVENTS.decode(data) if is_array else [_EVENT.decode(data)]
+    except _UNREADABLE as error:
         raise Refusal(
             BAD_REQUEST,
             f'the body is no JSON array of {{"headers": {{...}}, "body": "..."}}: {error}; nothing of it was taken',
@@ -103,46 +153,75 @@ def _json(data: bytes) -> Sequence[JsonEvent]:
 
 def _of_json_lines(data: bytes, event_bytes_max: int) -> pa.RecordBatch:
     """A line with `body`, and `headers` or none, and nothing else is an event; any other object is itself the body."""
-    found = [line for part in data.split(_LINE_END) if (line := part.strip(b" \t\r" + _RECORD_SEPARATOR))]
-    events: list[JsonEvent] = []
-    for number, line in enumerate(found, 1):
-        try:
-            event: JsonEvent = _LINE.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            event = JsonEvent()
-        if event.body is msgspec.UNSET:
-            event = JsonEvent(body=_whole(line, number))
-        events.append(event)
-    return _of_events(events, event_bytes_max)
+    found = [*filter(None, map(methodcaller("strip", _AROUND), data.split(_LINE_END)))]
+    try:  # all at once, if they are alike
+        if any(map(data.__contains__, _BODY_NAMES)):
+            events = [*map(_LINE.decode, found)]
+            if msgspec.UNSET not in map(_BODY, events):
+                return _of_events(events, event_bytes_max)
+        else:
+            deque(map(_ANY.decode, found), 0)
+            _LINE_END.join(found).decode()
+            return _of_bodies(pa.array(found, pa.binary()), event_bytes_max)
+    except _UNREADABLE:
+        pass
+    return _of_events([*starmap(_of_line, enumerate(found, 1))], event_bytes_max)
+
+
+def _of_line(number: int, line: bytes) -> JsonEvent:
+    try:
+        event: JsonEvent = _LINE.decode(line)
+    except _UNREADABLE:
+        event = JsonEvent()
+    return JsonEvent(body=_whole(line, number)) if event.body is msgspec.UNSET else event
 
 
 def _whole(line: bytes, number: int) -> str:
     try:
         _ANY.decode(line)
         return line.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise Refusal(
             BAD_REQUEST, f"line {number} is no JSON: {error}; nothing of the request was taken"
         ) from error
 
 
 def _of_events(events: Sequence[JsonEvent], event_bytes_max: int) -> pa.RecordBatch:
+    bodies: list[Any] = [*map(_BODY, events)]
+    headers: list[Any] = [*map(_HEADERS, events)]
+    if msgspec.UNSET in bodies:
+        _check_said(events)
+    if {*map(type, bodies)} - {str}:
+        bodies = [*map(_text, bodies)]
+    if None in headers:
+        headers = [each or {} for each in headers]
+    if {*map(type, chain.from_iterable(map(dict.values, headers)))} - {str}:
+        headers = [
+            {name: _text(value) for name, value in each.items() if value is not None} for each in headers
+        ]
+    return _of_bodies(pa.array(bodies, pa.binary()), event_bytes_max, headers)
+
+
+def _is_said(event: JsonEvent) -> bool:
+    return event.body is not msgspec.UNSET or event.headers is not None
+
+
+def _check_said(events: Sequence[JsonEvent]) -> None:
     for number, event in enumerate(events, 1):
-        if event.body is msgspec.UNSET and event.headers is None:
+        if not _is_said(event):
             raise Refusal(
                 BAD_REQUEST, f"event {number} has neither headers nor body; nothing of the request was taken"
             )
+
+
+def _of_bodies(
+    bodies: pa.BinaryArray, event_bytes_max: int, headers: Sequence[Mapping[str, str]] = ()
+) -> pa.RecordBatch:
+    if (pc.max(pc.binary_length(bodies)).as_py() or 0) > event_bytes_max:
+        _check_sizes(bodies.to_pylist(), event_bytes_max)
     try:
-        bodies = [_text(event.body).encode() for event in events]
-        attributes = [
-            {name: _text(value) for name, value in event.headers.items() if value is not None}
-            if event.headers
-            else {}
-            for event in events
-        ]
-        _check_sizes(bodies, event_bytes_max)
-        return rows(bodies, attributes)
-    except (TooManyNamesError, UnicodeEncodeError) as error:
+        return rows(bodies, headers)
+    except TooManyNamesError as error:
         raise Refusal(BAD_REQUEST, f"{error}; nothing of the request was taken") from error
 
 

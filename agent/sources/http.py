@@ -17,6 +17,8 @@ What is posted says its Content-Type; the path says nothing.
 | `text/plain` | a line each |
 
 A JSON event is `{"headers": {...}, "body": "..."}`, as Flume NG's JSONHandler takes it; one without an array around it will do.
+Objects of which none has `headers` or a `body`, in an array (as of Fluent Bit and Vector) or one after the other, are bodies as
+they are.
 JSON is UTF-8 unless the Content-Type says `charset=utf-16` or `charset=utf-32`, whose byte order mark counts (without one it is
 little-endian), or `utf-16be` and its like: `Content-Type: application/json; charset=utf-16`. Any other charset is answered 415.
 `text/plain` is taken as the bytes that it is, whatever the charset. A JSON line that is an object of `body`, and `headers` or
@@ -41,6 +43,7 @@ from agent.live.source import ServedSource
 from qanat import limits
 from qanat.component import Context, Events, Parcel, Wrong
 from qanat.config import Bytes, Seconds
+from qanat.lines import count_lines
 
 if TYPE_CHECKING:
     from agent.posted.bodies import Refusal
@@ -112,7 +115,7 @@ class Http(ServedSource):
         from agent.posted.server import Taken
 
         content = parsed(post.kind, post.charset, post.body, self._config.event_bytes)
-        count = content.count(b"\n") if isinstance(content, bytes) else content.num_rows
+        count = count_lines(content) if isinstance(content, bytes) else content.num_rows
         if not count:
             return Taken(None, 0)
         size_bytes = len(content) if isinstance(content, bytes) else max(len(post.body), content.nbytes)

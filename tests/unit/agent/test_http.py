@@ -130,6 +130,24 @@ def test_json_lines_are_events_or_bodies(feeding: Feeding) -> None:
     assert feeding.open.bodies == [b"x", b'{"level": "info", "body": 1}', b"[1]", b'"s"']
 
 
+@pytest.mark.parametrize(
+    ("body", "bodies"),
+    [
+        (
+            b'[{"date": 1.5, "log": "x"}, {"a": {"b": [1]}}]',
+            [b'{"date": 1.5, "log": "x"}', b'{"a": {"b": [1]}}'],
+        ),
+        (b' {"log": "x"}\n', [b'{"log": "x"}']),
+        (b'{"log": "x"}{"log": "\xc3\xbc\\n}"}', [b'{"log": "x"}', b'{"log": "\xc3\xbc\\n}"}']),
+        (b'{"log": 1}\n{"body": "b", "headers": {}}\r\n\n', [b'{"log": 1}', b"b"]),
+        (b'{"headers": {},\n "body": "b"}', [b"b"]),
+    ],
+)
+def test_records_of_other_programs_are_bodies(feeding: Feeding, body: bytes, bodies: list[bytes]) -> None:
+    assert post(feeding, body, JSON)[0] == 200
+    assert feeding.open.bodies == bodies
+
+
 def test_lines_are_events_also_the_last_without_an_end(feeding: Feeding) -> None:
     assert post(feeding, b"a\r\n\nb\nc", LINES)[0] == 200
     assert feeding.open.bodies == [b"a", b"b", b"c"]
@@ -142,6 +160,10 @@ def test_lines_are_events_also_the_last_without_an_end(feeding: Feeding) -> None
         (400, b'[{"body": "x"}, {"other": 1}]', JSON, "event 2 has neither"),
         (400, b'[{"body": {"a": 1}}]', JSON, "body"),
         (400, b"[" * 100_000, JSON, "no JSON array"),
+        (400, b'{"a": ' * 100_000, JSON, "no JSON array"),
+        (400, b'{"a": 1}{"b": NaN}', JSON, "line 2"),
+        (400, b'{"a": 1}{"b": 2', JSON, "no JSON array"),
+        (400, b'["a", 1]', JSON, "no JSON array"),
         (400, b'{"a": 1}\n{"b"\n', {"Content-Type": "application/x-ndjson"}, "line 2"),
         (400, b"no gzip", LINES | {"Content-Encoding": "gzip"}, "not compressed"),
         (400, gzip.compress(b"a\nb\n", mtime=0)[:-5], LINES | {"Content-Encoding": "gzip"}, "too early"),

@@ -12,22 +12,33 @@ import msgspec
 
 _Int = int | str
 
+_URL_SAFE = str.maketrans("-_", "+/")
+_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+_SEVERITIES: dict[_Int, int] = {
+    "SEVERITY_NUMBER_UNSPECIFIED": 0,
+    **{
+        f"SEVERITY_NUMBER_{name}{count if count > 1 else ''}": 4 * at + count
+        for at, name in enumerate(_NAMES)
+        for count in range(1, 5)
+    },
+}
+
 
 class _Message(msgspec.Struct, rename="camel", gc=False):
-    """Fields are of lower camel case; `null` is as if it were not there only where that is said."""
+    """Fields are of lower camel case; `null` is as if it were not there, as in all of protobuf's JSON."""
 
 
 class Array(_Message):
-    values: list[AnyValue] = []
+    values: list[AnyValue] | None = None
 
 
 class KeyValue(_Message):
-    key: str = ""
+    key: str | None = None
     value: AnyValue | None = None
 
 
 class KeyValues(_Message):
-    values: list[KeyValue] = []
+    values: list[KeyValue] | None = None
 
 
 class AnyValue(_Message):
@@ -41,40 +52,40 @@ class AnyValue(_Message):
 
 
 class LogRecord(_Message):
-    time_unix_nano: _Int = 0
-    observed_time_unix_nano: _Int = 0
-    severity_number: int = 0
-    severity_text: str = ""
+    time_unix_nano: _Int | None = None
+    observed_time_unix_nano: _Int | None = None
+    severity_number: _Int | None = None
+    severity_text: str | None = None
     body: AnyValue | None = None
-    attributes: list[KeyValue] = []
-    flags: int = 0
-    trace_id: str = ""
-    span_id: str = ""
-    event_name: str = ""
+    attributes: list[KeyValue] | None = None
+    flags: int | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    event_name: str | None = None
 
 
 class Scope(_Message):
-    name: str = ""
-    version: str = ""
-    attributes: list[KeyValue] = []
+    name: str | None = None
+    version: str | None = None
+    attributes: list[KeyValue] | None = None
 
 
 class Resource(_Message):
-    attributes: list[KeyValue] = []
+    attributes: list[KeyValue] | None = None
 
 
 class ScopeLogs(_Message):
-    scope: Scope = msgspec.field(default_factory=Scope)
-    log_records: list[LogRecord] = []
+    scope: Scope | None = None
+    log_records: list[LogRecord] | None = None
 
 
 class ResourceLogs(_Message):
-    resource: Resource = msgspec.field(default_factory=Resource)
-    scope_logs: list[ScopeLogs] = []
+    resource: Resource | None = None
+    scope_logs: list[ScopeLogs] | None = None
 
 
 class Request(_Message):
-    resource_logs: list[ResourceLogs] = []
+    resource_logs: list[ResourceLogs] | None = None
 
 
 _DECODER = msgspec.json.Decoder(Request)
@@ -96,9 +107,21 @@ def value(of: AnyValue) -> Any:
     if of.double_value is not None:
         return float(of.double_value)
     if of.bytes_value is not None:
-        return base64.b64decode(of.bytes_value)
+        return _bytes(of.bytes_value)
     if of.array_value is not None:
-        return [value(each) for each in of.array_value.values]
+        return [value(each) for each in of.array_value.values or ()]
     if of.kvlist_value is not None:
-        return {each.key: value(each.value) if each.value else None for each in of.kvlist_value.values}
+        return {
+            each.key or "": value(each.value) if each.value else None for each in of.kvlist_value.values or ()
+        }
     return None
+
+
+def severity(number: int | str) -> int:
+    """By its number, or by its name in the protocol, which protobuf's JSON takes, too. Raises ValueError."""
+    return _SEVERITIES[number] if number in _SEVERITIES else int(number)
+
+
+def _bytes(text: str) -> bytes:
+    """Base64 of either alphabet, with padding or without."""
+    return base64.b64decode(text.translate(_URL_SAFE).rstrip("=") + "==")

@@ -80,7 +80,7 @@ def _logs(request: Any, value: Any, event_bytes_max: int) -> Logs:
             continue
         records.append(record)
         bodies.append(data)
-        attributes.append({**shared, **_named(record.attributes, value, "")})
+        attributes.append({**shared, **_named(record, value, "")})
     if not records:
         return Logs(None, rejected)
     made = _own(records, bodies)
@@ -92,26 +92,27 @@ def _logs(request: Any, value: Any, event_bytes_max: int) -> Logs:
 
 def _records(request: Any, value: Any) -> Iterator[tuple[Mapping[str, str], Any]]:
     """Each with what it shares with others of its resource and scope."""
-    for resource_logs in request.resource_logs:
-        resource = _named(resource_logs.resource.attributes, value, "resource.")
+    for resource_logs in request.resource_logs or ():
+        resource = _named(resource_logs.resource, value, "resource.")
         host = {HOST: resource["resource.host.name"]} if "resource.host.name" in resource else {}
-        for scope_logs in resource_logs.scope_logs:
+        for scope_logs in resource_logs.scope_logs or ():
             scope = scope_logs.scope
-            said = {"scope.name": scope.name, "scope.version": scope.version}
+            said = {"scope.name": scope.name, "scope.version": scope.version} if scope else {}
             shared = {
                 **host,
                 **resource,
                 **{name: text for name, text in said.items() if text},
-                **_named(scope.attributes, value, "scope."),
+                **_named(scope, value, "scope."),
             }
-            for record in scope_logs.log_records:
+            for record in scope_logs.log_records or ():
                 yield shared, record
 
 
-def _named(pairs: Any, value: Any, prefix: str) -> dict[str, str]:
+def _named(holder: Any, value: Any, prefix: str) -> dict[str, str]:
+    """The attributes of a record, a scope or a resource, if there is one."""
     made: dict[str, str] = {}
-    for pair in pairs:
-        name = prefix + pair.key
+    for pair in (holder.attributes if holder else None) or ():
+        name = prefix + (pair.key or "")
         found = None if pair.value is None else value(pair.value)
         if found is not None:
             made[TAKEN_PREFIX + name if name in OWN or not name else name] = _text(found)
@@ -119,8 +120,8 @@ def _named(pairs: Any, value: Any, prefix: str) -> dict[str, str]:
 
 
 def _own(records: list[Any], bodies: list[bytes]) -> dict[str, pa.Array]:
-    times = [int(each.time_unix_nano) or int(each.observed_time_unix_nano) for each in records]
-    numbers = [int(each.severity_number) for each in records]
+    times = [int(each.time_unix_nano or 0) or int(each.observed_time_unix_nano or 0) for each in records]
+    numbers = [otlp_json.severity(each.severity_number or 0) for each in records]
     priorities = [next((name for least, name in _PRIORITIES if number >= least), None) for number in numbers]
     text = pa.string()
     return {
@@ -153,13 +154,13 @@ def _is_used(name: str, values: pa.Array) -> bool:
     return name == BODY or values.null_count < len(values)
 
 
-def _hex(identity: bytes | str) -> str | None:
+def _hex(identity: bytes | str | None) -> str | None:
     if isinstance(identity, bytes):
         return identity.hex() or None
     try:
-        return bytes.fromhex(identity).hex() or None
+        return bytes.fromhex(identity or "").hex() or None
     except ValueError as error:
-        shown = identity[:40]
+        shown = (identity or "")[:40]
         raise ValueError(
             f"the id {shown!r} is not hexadecimal, as traceId and spanId must be in JSON"
         ) from error

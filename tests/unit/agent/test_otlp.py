@@ -128,6 +128,37 @@ def test_json_is_read_as_the_specification_has_it(feeding: Feeding) -> None:
     assert row["timestamp"].timestamp() == 1544712660.3
 
 
+def test_json_is_read_as_protobuf_reads_it() -> None:
+    """Nulls are as if they were not there, enums may have their names, base64 either alphabet and no padding."""
+    record = dict.fromkeys(
+        [
+            "timeUnixNano",
+            "observedTimeUnixNano",
+            "severityText",
+            "body",
+            "flags",
+            "traceId",
+            "spanId",
+            "attributes",
+        ]
+    )
+    record |= {"severityNumber": "SEVERITY_NUMBER_WARN2", "body": {"bytesValue": "-_8"}}
+    values = {"kvlistValue": {"values": None}, "arrayValue": None}
+    others = {"resource": None, "scopeLogs": None}, {"scopeLogs": [{"scope": None, "logRecords": None}]}
+    said = {
+        "resource": {"attributes": [{"key": "k", "value": values}]},
+        "scopeLogs": [{"logRecords": [record, {}]}],
+    }
+    logs = of_json(json.dumps({"resourceLogs": [*others, said], "new": 1}).encode(), 100)
+    assert logs.rows is not None
+    first, second = logs.rows.to_pylist()
+    assert (first["body"], first["priority"], first["severity_number"]) == (b'"+/8="', "WARN", "14")
+    assert (first["resource.k"], second["body"], second["priority"]) == ("{}", b"", None)
+    with pytest.raises(WrongRequestError, match="SEVERITY_NUMBER_LOUD"):
+        of_json(json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+            {"severityNumber": "SEVERITY_NUMBER_LOUD"}]}]}]}).encode(), 100)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind", "path"),
     [

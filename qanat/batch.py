@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from qanat import limits
+from qanat.lines import count_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +86,7 @@ def lines_batch(
         stream=stream,
         start=start,
         end=start + len(payload) if end is None else end,
-        count=payload.count(b"\n"),
+        count=count_lines(payload),
         form=PayloadForm.LINES,
         payload=payload,
         timestamp_ns=timestamp_ns,

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from qanat.batch import Batch, PayloadForm
 from qanat.errors import CorruptError
+from qanat.lines import LINE_END, count_lines
 
 BODY = "body"  # binary: any byte, without a line end of its own
 POSITION = "position"  # uint64: ascending, within [start, end) of the batch
@@ -26,8 +27,6 @@ TIMESTAMP_TYPE = pa.timestamp("ns", tz="UTC")
 REQUIRED = pa.schema(
     [pa.field(BODY, pa.binary(), nullable=False), pa.field(POSITION, pa.uint64(), nullable=False)]
 )
-
-LINE_END = b"\n"
 
 
 def to_columns(batch: Batch) -> Batch:
@@ -52,7 +51,7 @@ def to_lines(batch: Batch) -> Batch:
     if isinstance(batch.payload, bytes):
         return batch
     payload = join_bodies(batch.payload).to_pybytes()
-    if payload.count(LINE_END) != batch.count:
+    if count_lines(payload) != batch.count:
         raise ValueError(
             f"stream {batch.stream!r} at {batch.start}: a body contains a line end, LINES can't carry it"
         )
@@ -236,7 +235,7 @@ def _slice_lines(batch: Batch, start: int, end: int) -> Batch:
         raise ValueError(
             f"[{start}, {end}) cuts through a line of stream {batch.stream!r}, batch at {batch.start}"
         )
-    return replace(batch, start=start, end=end, count=part.count(LINE_END), payload=part)
+    return replace(batch, start=start, end=end, count=count_lines(part), payload=part)
 
 
 def _concat_columns(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from qanat import limits
 from qanat.batch import Batch, PayloadForm
 from qanat.component import Events, Inlet, Parcel
+from qanat.lines import count_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -162,7 +163,7 @@ def joined(contents: Sequence[object], attributes: Mapping[str, str]) -> list[Ev
 def events(payload: object, attributes: Mapping[str, str]) -> Events:
     """LINES bytes or a record batch, counted."""
     if isinstance(payload, bytes):
-        return Events(payload, payload.count(b"\n"), attributes)
+        return Events(payload, count_lines(payload), attributes)
     return Events(payload, payload.num_rows, attributes)  # type: ignore[attr-defined]
 
 

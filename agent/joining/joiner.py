@@ -19,8 +19,9 @@ from agent.joining.config import LINES_MAX, Format, Multiline
 from agent.joining.formats import OUTPUT, Docker, cri
 from agent.joining.rows import Limit, Rows, joined, stacked
 from qanat import limits
-from qanat.columns import BODY, LINE_END, POSITION
+from qanat.columns import BODY, POSITION
 from qanat.errors import ConfigError
+from qanat.lines import LINE_END, count_lines
 
 # Of one batch: with offsets, positions, times and outputs some 40 bytes each, beside a block of 2 MiB, below
 # `BATCH_BYTES_MAX`.
@@ -80,7 +81,7 @@ class Joiner:
 
         None when they don't end in `after`; with `whole` they do at its end."""
         lines = _Lines(before + after)
-        border = before.count(LINE_END)
+        border = count_lines(before)
         events = self._events(lines, whole)
         ends = _cuts(events, len(lines.bodies))
         last_of = pc.cumulative_max(events.last).take(pc.subtract(ends, 1)) if len(ends) else ends

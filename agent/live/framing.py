@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-LINE_END = b"\n"
+from qanat.lines import LINE_END
 
 # Pieces of an event that are kept apart: each is an object of some 40 bytes, and a peer may send two bytes at a time.
 PIECES_MAX = 256

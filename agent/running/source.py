@@ -19,6 +19,7 @@ from qanat import columns, limits
 from qanat.component import Context, Events, Inlet, LiveSource, Parcel, Wrong
 from qanat.config import Bytes, Seconds
 from qanat.errors import ConfigError
+from qanat.lines import count_lines
 from qanat.rpc.backoff import backoff_s
 
 log = structlog.get_logger(__name__)
@@ -177,7 +178,7 @@ class Running(LiveSource):
         assert self._inlet is not None
         attributes = {"host": self.context.host, "stream": name}
         if isinstance(content, bytes):
-            events, size_bytes = Events(content, content.count(b"\n"), attributes), len(content)
+            events, size_bytes = Events(content, count_lines(content), attributes), len(content)
         else:
             events = Events(columns.of_bodies(content), len(content), attributes)
             size_bytes = sum(map(len, content))

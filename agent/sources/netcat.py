@@ -22,6 +22,7 @@ from agent.live.tcp import TcpServer
 from qanat import limits
 from qanat.component import Context, Wrong
 from qanat.config import Bytes
+from qanat.lines import count_lines
 
 ANSWER = b"OK\n"
 
@@ -73,4 +74,4 @@ class Netcat(ServedSource):
 
 def _answer(content: bytes | list[bytes]) -> bytes:
     """One for each line."""
-    return ANSWER * (content.count(b"\n") if isinstance(content, bytes) else len(content))
+    return ANSWER * (count_lines(content) if isinstance(content, bytes) else len(content))

@@ -20,6 +20,7 @@ from agent.live.source import ServedSource
 from agent.live.udp import BUFFER_BYTES, UdpServer
 from qanat.component import Context, Events, Parcel, Wrong
 from qanat.config import Bytes
+from qanat.lines import count_lines
 
 
 class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,7 +61,7 @@ class NetcatUdp(ServedSource):
         bodies: list[bytes] = [body for parcel in parcels for body in parcel.content]
         attributes = {"host": self.context.host}
         lines = b"\n".join([*bodies, b""])
-        if lines.count(b"\n") == len(bodies):
+        if count_lines(lines) == len(bodies):
             return [Events(lines, len(bodies), attributes)]
         from qanat.columns import of_bodies
 

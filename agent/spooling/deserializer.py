@@ -10,6 +10,7 @@ from agent.spooling.content import Content
 from qanat import limits
 from qanat.batch import Payload
 from qanat.limits import Oversize
+from qanat.lines import count_lines
 
 # Counted.
 SPLIT, TRUNCATED, TRUNCATED_BYTES = "events_split", "events_truncated", "bytes_truncated"
@@ -76,7 +77,7 @@ class Text(Deserializer):
 
     def lines(self, data: bytes) -> Piece:
         """Complete lines from `position` as events; those at the end may be left for the next time."""
-        return Piece(data, data.count(b"\n"), self.position + len(data))
+        return Piece(data, count_lines(data), self.position + len(data))
 
     def _give(self, data: bytes, end: int, *, is_end: bool) -> Piece:
         piece = self.lines(data if data.endswith(b"\n") else data + b"\n")

@@ -21,6 +21,7 @@ from qanat import limits
 from qanat.component import Context, Events, Parcel, Wrong
 from qanat.config import Bytes
 from qanat.errors import ConfigError
+from qanat.lines import count_lines
 
 
 class SyslogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -126,7 +127,7 @@ def _bodies(messages: bytes | list[bytes]) -> pa.Array:
 
 def _peers(frames: Frames) -> pa.Array:
     """The sender's address for each message."""
-    count = frames.messages.count(b"\n") if isinstance(frames.messages, bytes) else len(frames.messages)
+    count = count_lines(frames.messages) if isinstance(frames.messages, bytes) else len(frames.messages)
     if isinstance(frames.peer, str):
         return pa.repeat(pa.scalar(frames.peer, pa.string()), count)
     names = pa.Array.from_buffers(pa.binary(NAME_BYTES), count, [None, pa.py_buffer(frames.peer)])

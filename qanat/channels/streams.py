@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from qanat.batch import Batch, PayloadForm
+from qanat.lines import LINE_END, count_lines
 
 # What channels count (`Context.count`), in events.
 DROPPED = "events_dropped"  # refused by a full channel that was told to drop
 LOST = "events_lost"  # gone when a destination asked for them: dropped for the others, or acknowledged before
 DAMAGED = "events_damaged"  # their bytes on disk are no longer what was written
-
-LINE_END = b"\n"
 
 
 def stream_name(logical_node: str, incarnation: str) -> str:
@@ -62,7 +61,7 @@ def cut_before(batch: Batch, position: int) -> Batch:
     if first and batch.payload[first - 1 : first] != LINE_END:
         raise ValueError(f"{position} cuts through a line of stream {batch.stream!r}, batch at {batch.start}")
     payload = batch.payload[first:]
-    return replace(batch, start=position, count=payload.count(LINE_END), payload=payload)
+    return replace(batch, start=position, count=count_lines(payload), payload=payload)
 
 
 def gap(stream: str, start: int, end: int, timestamp_ns: int) -> Batch:

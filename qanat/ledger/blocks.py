@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from qanat.errors import ConfigError, CorruptError, RetryableError
 from qanat.ledger.snappy import read_snappy
+from qanat.lines import count_lines
 
 # Whole lines, each ended by a line end, and how many there are.
 Block: TypeAlias = tuple[memoryview, int]
@@ -97,7 +98,7 @@ def _whole_lines(path: Path) -> Iterator[Block]:
         if len(carry) > _LINE_BYTES_MAX:
             raise ValueError(f"no line end within {_LINE_BYTES_MAX} bytes, so this is not a file of lines")
         if end:
-            yield memoryview(chunk)[:end], chunk.count(b"\n")
+            yield memoryview(chunk)[:end], count_lines(chunk)
     if carry:
         yield memoryview(carry + b"\n"), 1
 
@@ -166,7 +167,7 @@ def bodies_as_lines(bodies: Any) -> Block:
     """A column of bodies as one block; a line end within a body becomes a space."""
     bodies = bodies.cast(pa.large_binary())
     block = _joined(bodies)
-    if block.count(b"\n") != len(bodies):
+    if count_lines(block) != len(bodies):
         block = _joined(pc.replace_substring(bodies, "\n", " "))
     return memoryview(block), len(bodies)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import chain, groupby
-from operator import methodcaller
+from itertools import chain, groupby, repeat
+from operator import methodcaller, mul
 from typing import Any
 
 import pyarrow as pa
@@ -57,7 +57,7 @@ def rows(bodies: pa.BinaryArray, attributes: Sequence[Mapping[str, str]]) -> pa.
         values = pa.array(texts, pa.string())
         if name == TIMESTAMP:
             times = _plain_milliseconds(texts)
-            made[TIMESTAMP] = timestamps(values) if times is None else times.cast(TIMESTAMP_TYPE)
+            made[TIMESTAMP] = timestamps(values) if times is None else times
             values = _unread(values, made[TIMESTAMP])
             if values is None:
                 continue
@@ -80,14 +80,14 @@ def _unread(values: pa.StringArray, times: pa.TimestampArray) -> pa.StringArray 
     return left if pc.any(pc.not_equal(left, _EMPTY)).as_py() else None
 
 
-def _plain_milliseconds(texts: Sequence[Any]) -> pa.Int64Array | None:
-    """In ns, where all are numbers of milliseconds; else None. For a hundred of them faster than Arrow's functions."""
+def _plain_milliseconds(texts: Sequence[Any]) -> pa.TimestampArray | None:
+    """Where all are numbers of milliseconds; else None. For a hundred of them faster than Arrow's functions."""
     if None in texts or max(map(len, texts)) > _DIGITS_MAX:
         return None
     if not "".join(texts).isascii() or not all(map(str.isdigit, texts)):
         return None
-    ms = [*map(int, texts)]
-    return pc.multiply(pa.array(ms, pa.int64()), _NS_A_MS) if max(ms) <= _MS_MAX.as_py() else None
+    times_ns = [*map(mul, map(int, texts), repeat(_NS_A_MS.as_py()))]
+    return pa.array(times_ns, TIMESTAMP_TYPE) if max(times_ns) <= _TIMESTAMP_NS_MAX else None
 
 
 def timestamps(values: pa.StringArray) -> pa.TimestampArray:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from qanat.errors import ConfigError
+
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -35,13 +37,18 @@ def _name_regex(segment: str) -> str:
 
 
 class Pattern:
-    """One path or glob, absolute. `literal`: a path, whatever is in it."""
+    """One path or glob, absolute. `literal`: a path, whatever is in it. Raises ConfigError for a glob that means nothing."""
 
     def __init__(self, text: str, *, literal: bool = False) -> None:
         self.text = os.path.abspath(text)
         self._segments = self.text.strip("/").split("/")
         self.magic = not literal and _MAGIC.search(self.text) is not None
-        self._names = [re.compile(_name_regex(segment), re.DOTALL) for segment in self._segments]
+        self._names: list[re.Pattern[str]] = []
+        self._whole: re.Pattern[str] | None = None
+        if self.magic:  # a check of twenty thousand paths need not compile each
+            self._compile()
+
+    def _compile(self) -> None:
         parts = [
             r"(?:[^/.][^/]*/)*" if segment == "**" else _name_regex(segment) + "/"
             for segment in self._segments
@@ -49,11 +56,17 @@ class Pattern:
         whole = "/" + "".join(parts).removesuffix("/")
         if self._segments[-1] == "**":
             whole += r"(?!\.)[^/]*"
-        self._whole = re.compile(whole, re.DOTALL)
+        try:
+            self._names = [re.compile(_name_regex(segment), re.DOTALL) for segment in self._segments]
+            self._whole = re.compile(whole, re.DOTALL)
+        except re.error as error:
+            raise ConfigError(
+                f"the glob {self.text} can't be read: {error.msg}; [a-z] is a range from the lower character to the higher one"
+            ) from error
 
     def matches(self, path: str) -> bool:
         """Whether `path` (absolute) is meant."""
-        return self._whole.fullmatch(path) is not None if self.magic else path == self.text
+        return path == self.text if self._whole is None else self._whole.fullmatch(path) is not None
 
     def walk(self, found: Found) -> None:
         """Add the files that exist now, and the directories in which more may appear."""

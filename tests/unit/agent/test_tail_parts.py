@@ -14,7 +14,7 @@ from agent.tailing.discovery import Discovery
 from agent.tailing.identity import Fingerprint, Known, StreamId
 from agent.tailing.state import State, StreamState
 from agent.tailing.watch import Watch
-from qanat.errors import CorruptError
+from qanat.errors import ConfigError, CorruptError
 
 SAVED = StreamState("id", "/home", None, 1, 2, 3, "hash", 4, 5, 6, 7, "mark")
 
@@ -67,6 +67,12 @@ def test_globs_find_what_a_shell_would(tmp_path: Path) -> None:
     assert found("x/*/d.log") == {"x/y/d.log"}
     assert found("x/yet.log") == {"x/yet.log"}
     assert found("none/yet.log") == set()
+
+
+@pytest.mark.parametrize("glob", ["/l/[z-a].log", "/l/**/[9-0]", "/[!z-a]/*"])
+def test_glob_that_means_nothing_is_an_error_that_shows_it(glob: str) -> None:
+    with pytest.raises(ConfigError, match="bad character range"):
+        Discovery([glob], [])
 
 
 def test_state_is_read_back_when_saved(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from master.cache import ConfigCache, Snapshot
@@ -12,10 +12,11 @@ from master.known import KnownNodes
 from master.leader import Leader
 from master.nodes import Nodes
 from master.peers import CATCH_UP_S_MAX, Peers
+from master.planning import Edit
 from master.status import as_physical, physical_of
 from master.writing import Writer
 from qanat.control.documents import Live
-from qanat.control.statements import Language
+from qanat.control.statements import Language, Statement
 from qanat.control.translation import Cluster, Physical
 from qanat.coordination.store import SessionState, Store
 from qanat.errors import RetryableError
@@ -46,6 +47,15 @@ class Pushed:
         return self.revision
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A text without faults, and what it says. `statements` are held so that the plan and the nodes' cluster find them read."""
+
+    text: str
+    edits: Sequence[Edit]
+    statements: Sequence[Statement]
+
+
 @dataclass
 class Desk:
     """One master's parts, for its operations."""
@@ -61,6 +71,7 @@ class Desk:
     leader: Leader
     pushed: Pushed
     live: Live
+    last_checked: Checked | None = None
     wall_ns: Callable[[], int] = time.time_ns
 
     @property

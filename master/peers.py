@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
 
@@ -17,7 +17,7 @@ from master.tapping import TapQueue
 from qanat.control import paths
 from qanat.control.documents import MasterNode, decode
 from qanat.coordination.store import Store
-from qanat.rpc.options import channel_options, server_options
+from qanat.rpc.options import peer_options
 from qanat.wire.v1 import control_pb2 as wire
 
 _STATUS = "/qanat.v1.Peers/Status"
@@ -30,9 +30,6 @@ ANSWER_S_MAX = 3.0
 
 # How long a master waits for a revision that it was asked for and has not read yet: some round trips of its store, and a push.
 CATCH_UP_S_MAX = 2.0
-
-# An answer with the status of all nodes of a master: 20,000 of 1 kB.
-STATUS_BYTES_MAX = 32 << 20
 
 
 class Progress(Protocol):
@@ -289,15 +286,3 @@ def _forgotten_meanwhile() -> Iterator[None]:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-
-
-def peer_options() -> list[tuple[str, Any]]:
-    """Of the connections between masters, and of administrators to masters."""
-    sized = [(name, value) for name, value in channel_options() if name != "grpc.max_receive_message_length"]
-    return [*sized, ("grpc.max_receive_message_length", STATUS_BYTES_MAX)]
-
-
-def listening_options() -> list[tuple[str, Any]]:
-    """Of a master's server."""
-    sized = [(name, value) for name, value in server_options() if name != "grpc.max_send_message_length"]
-    return [*sized, ("grpc.max_send_message_length", STATUS_BYTES_MAX)]

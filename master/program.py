@@ -22,7 +22,7 @@ from master.http import HttpServer
 from master.known import Arrival, KnownNodes
 from master.leader import GRACE_S, Leader
 from master.nodes import AttachedNode, Nodes
-from master.peers import Peers, PeersService, listening_options
+from master.peers import Peers, PeersService
 from master.writing import Writer
 from qanat.control import paths
 from qanat.control.documents import Live, MasterNode, decode, encode
@@ -33,6 +33,7 @@ from qanat.coordination.store import Delete, SessionState, Store
 from qanat.errors import ConfigError, NotConnectedError, OutcomeUnknownError, QanatError
 from qanat.metrics import MasterMetrics
 from qanat.rpc.backoff import backoff_s
+from qanat.rpc.options import master_options
 from qanat.wire.v1 import control_pb2 as wire
 
 log = structlog.get_logger(__name__)
@@ -150,7 +151,7 @@ class Master:
     # Serving.
 
     def _server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=listening_options())
+        server = grpc.aio.server(options=master_options())
         control = ControlService(
             self._settings.master_id, self._nodes, lambda: self._desk.peers.addresses, self._registered
         )

@@ -16,15 +16,20 @@ import msgspec
 from qanat.control.operations import OPERATIONS
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.errors import ConfigError, NotConnectedError, OutcomeUnknownError, QanatError
-from qanat.rpc.options import control_options
+from qanat.rpc.options import CONTROL_BYTES_MAX, control_options
 from qanat.wire.v1 import control_pb2 as wire
 
 CALL = "/qanat.v1.Admin/Call"
 STREAM = "/qanat.v1.Admin/Stream"
 
 CONNECT_S_MAX = 3.0  # a master that does not accept a connection by then is as good as dead
-# A change of thousands of logical nodes is one request to the store, tried again for as long as the store may be away.
+# A change is tried again for as long as the store may be away.
 CALL_S_MAX = 60.0
+# On top: a statement of 100 characters is checked in 1 ms, on a busy host in five; so many seconds a byte make it ten.
+CALL_S_PER_BYTE = 1e-4
+
+# What a plan says of a text this large, each statement as it was and as it will be, still fits into a reply.
+REQUEST_BYTES_MAX = CONTROL_BYTES_MAX // 4
 
 # Nodes of a dead master are attached elsewhere within 5 s, after a while without any master within 10 s more.
 FOLLOW_S_MAX, FOLLOW_PAUSE_S = 30.0, 0.5
@@ -73,7 +78,9 @@ class MasterClient:
             response_deserializer=wire.CallReply.FromString,
         )
         try:
-            reply = call(self._request(method, request), timeout=self._call_s)
+            asked = self._request(method, request)
+            allowed_s = self._call_s + len(asked.arguments_json) * CALL_S_PER_BYTE
+            reply = call(asked, timeout=allowed_s)
         except grpc.RpcError as error:
             raise self._broken(method, error) from error
         return self._result(method, reply)
@@ -145,9 +152,13 @@ class MasterClient:
         )
 
     def _request(self, method: str, request: msgspec.Struct) -> wire.CallRequest:
-        return wire.CallRequest(
-            method=method, arguments_json=msgspec.json.encode(request), author=self._author
-        )
+        arguments = msgspec.json.encode(request)
+        if len(arguments) > REQUEST_BYTES_MAX:
+            raise ConfigError(
+                f"{method}: a request of {len(arguments)} bytes is more than the {REQUEST_BYTES_MAX} that masters take; nothing "
+                "was done. Split the file, a flow at a time"
+            )
+        return wire.CallRequest(method=method, arguments_json=arguments, author=self._author)
 
     def _result(self, method: str, reply: wire.CallReply) -> Any:
         if reply.HasField("error"):

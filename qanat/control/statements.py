@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import weakref
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from qanat.control.assignment import statement_hash
 from qanat.errors import ConfigError
@@ -41,6 +42,18 @@ class Language:
     agent_sinks: Collection[str]
     takes_roll: TakesRoll
     general_form: GeneralForm
+    _known: weakref.WeakValueDictionary[tuple[str, str], Statement] = field(
+        default_factory=weakref.WeakValueDictionary, compare=False, repr=False
+    )
+
+    def statement(self, text: str, flow: str) -> Statement:
+        """The statement, read once for all who have it at a time: the check of a change, its plan, and the nodes' cluster.
+
+        *Thread*: any; two at a time may read the same."""
+        found = self._known.get((text, flow))
+        if found is None:
+            found = self._known[text, flow] = Statement(text, flow, self)
+        return found
 
 
 class Statement:

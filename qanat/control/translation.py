@@ -132,7 +132,7 @@ class Cluster:
         known = former.statements.get(name) if former else None
         if known is not None and (known.text, known.flow) == (config.text, config.flow):
             return known
-        return Statement(config.text, config.flow, self.language)
+        return self.language.statement(config.text, config.flow)
 
     def _places(self) -> Iterator[tuple[str, str, str]]:
         """Logical node, and the place where it listens; by place and not by address, so that a new port moves nobody."""

@@ -21,6 +21,12 @@ KEEPALIVE_TIMEOUT_MS = 5_000
 # a bare stream of 512 KiB messages).
 FRAME_BYTES_MAX = limits.MIB
 
+# A message of the control plane: a plan says each statement as it was and as it will be, which makes 9 MB of 20,000 statements of
+# 100 characters; the status of 20,000 nodes of one master has 20 MB.
+CONTROL_BYTES_MAX = 64 * limits.MIB
+
+_LENGTHS = ("grpc.max_send_message_length", "grpc.max_receive_message_length")
+
 _COMMON: list[tuple[str, int | str]] = [
     ("grpc.http2.max_frame_size", FRAME_BYTES_MAX),
     ("grpc.max_send_message_length", limits.MESSAGE_BYTES_MAX),
@@ -48,5 +54,21 @@ def server_options() -> list[tuple[str, int | str]]:
 
 
 def control_options() -> list[tuple[str, int | str]]:
-    """For those who connect to a master: nodes and administrators. An assignment is small, a plan for a large flow file not."""
-    return [*_COMMON[1:], ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+    """For those who connect to a master: nodes and administrators."""
+    options = [*_COMMON[1:], ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+    return _of_control(options)
+
+
+def peer_options() -> list[tuple[str, int | str]]:
+    """Of the connections between masters."""
+    return _of_control(channel_options())
+
+
+def master_options() -> list[tuple[str, int | str]]:
+    """Of a master's server."""
+    return _of_control(server_options())
+
+
+def _of_control(options: list[tuple[str, int | str]]) -> list[tuple[str, int | str]]:
+    sized = [option for option in options if option[0] not in _LENGTHS]
+    return [*sized, *((name, CONTROL_BYTES_MAX) for name in _LENGTHS)]

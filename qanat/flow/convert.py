@@ -209,6 +209,8 @@ def _scalar(value: Value, wanted: inspect.Type) -> Any:
             return float(value.value)
         case inspect.BoolType(), Boolean():
             return value.value
+        case inspect.BoolType(), Text(value="true" | "false"):  # Flume OG's guide has base64="..."
+            return value.value == "true"
         case inspect.IntType() | inspect.FloatType(), Duration() | Size():
             raise _refuse(value, f"{describe(wanted)} without a unit")
         case _, Call(name="secret"):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from qanat.flow.faults import Faults
+from qanat.flow.former import RENAMED
 from qanat.flow.model import (
     Call,
     Duration,
@@ -115,6 +116,7 @@ class _Translation:
         return replace(call, keywords=(*call.keywords, Keyword("roll", roll.period, roll.call.place)))
 
     def _plain(self, call: Call) -> Call:
+        call = replace(call, name=RENAMED.get(call.name, call.name))
         if call.name != COLLECTOR_SINK:
             return call
         given: tuple[Value | None, ...] = (*call.positional, None, None, None, None)

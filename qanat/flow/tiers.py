@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from qanat.flow.faults import Faults, did_you_mean
+from qanat.flow.former import instead
 from qanat.flow.model import Call, Flow, LogicalNode
 from qanat.flow.printer import print_sink
 from qanat.flow.sinks import calls, decorators
@@ -147,7 +148,9 @@ def _check_name(kind: str, call: Call, names: Names, faults: Faults) -> None:
     if not call.name or call.name in kinds[kind]:  # without a name it was found faulty before
         return
     others = [other for other, known in kinds.items() if call.name in known]
-    if others:
+    if former := instead(kind, call.name):
+        hint = f", as Flume OG had it: {former}"
+    elif others:
         hint = f"; it is a {others[0]}, and stands in the wrong place: NAME : SOURCE | CHANNEL | DECORATOR SINK ;"
     else:
         hint = (

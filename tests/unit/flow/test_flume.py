@@ -12,7 +12,9 @@ from dataclasses import replace
 import pytest
 
 from qanat import registry
+from qanat.check import check
 from qanat.errors import ConfigError
+from qanat.flow import former
 from qanat.flow.flume import translate_flow
 from qanat.flow.model import LogicalNode
 from qanat.flow.parser import parse
@@ -59,6 +61,8 @@ CORPUS = [
      'c1 : collectorSource | hdfs("hdfs://nn/logs/%{host}/%Y/%m/%d/%H00/", "%{host}-", roll=600000, format="avrojson") ;'),
     ("c1 : collectorSource | collectorSink(\"/mnt/logs/\", \"web-%{rolltag}\", 30000, seqfile(\"gzip\"));",
      'c1 : collectorSource | file("/mnt/logs/", "web-", roll=30000, format=seqfile("gzip")) ;'),
+    ("agentA : src | agentFailoverSink(\"c\", 35853);", 'agentA : src | agentDFOSink("c", 35853) ;'),
+    ("agentB : src | { batch(10) => agentBestEffortSink(\"c\") };", 'agentB : src | batch(10) agentBESink("c") ;'),
     # Chains, named and automatic.
     ("agentA : src | agentE2EChain(\"collectorA:35853\",\"collectorB:35853\");",
      'agentA : src | < agentE2ESink("collectorA", 35853) ? agentE2ESink("collectorB", 35853) > ;'),
@@ -149,6 +153,34 @@ def test_what_has_no_translation_is_refused_at_its_place(sink: str, message: str
         translate_flow(parse(f"x : s | {sink} ;"), takes_roll)
     assert len(caught.value.faults) == 1, caught.value.faults
     assert message in caught.value.faults[0]
+
+
+@pytest.mark.parametrize(
+    ("flow", "message"),
+    [
+        ('n : rpcSource(12345) | agentE2ESink("c") ;',
+         ':1:5: there is no source "rpcSource", as Flume OG had it: collectorSource(PORT)'),
+        ("n : collectorSource | console ;", 'there is no sink "console", as Flume OG had it: file('),
+        ('n : tail("f") | rpcSink("h", 1) ;', "agentBESink("),
+        ('n : tail("f") | ackedWriteAhead lazyOpen agentBESink("c") ;', 'no decorator "ackedWriteAhead", as Flume OG had it'),
+        ('n : tail("f") | < agentBESink("a") ? diskFailover agentBESink("c") > ;', "spillChannel"),
+    ],
+)  # fmt: skip
+def test_what_is_called_otherwise_here_is_said(flow: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(flow)
+    assert any(message in fault for fault in caught.value.faults), caught.value.faults
+
+
+@pytest.mark.parametrize("name", sorted(former.RENAMED.values()))
+def test_new_name_of_a_component_is_one(name: str) -> None:
+    assert name in AGENT_SINKS
+
+
+def test_truth_values_may_be_in_quotes() -> None:
+    check('n : tail("f") | digest("MD5", "sum", base64="true") agentBESink("c") ;')
+    with pytest.raises(ConfigError, match="wanted is true or false"):
+        check('n : tail("f") | digest("MD5", "sum", base64="yes") agentBESink("c") ;')
 
 
 def test_let_is_explained() -> None:

@@ -136,7 +136,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # What repeats on an ensemble, in another format or with a channel between what the other tests show on the embedded store, in
 # raw files and without one; and large values: `make long`.
 _LONG = re.compile(
-    r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py"
+    r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py|test_large_changes\.py.*embedded"
     r"|test_zookeeper\.py.*(leaders_are_killed|all_servers_were_paused|without_a_majority)"
     r"|test_master_processes\.py.*majority|test_managed\.py.*(agent_that_is_killed|for_a_week|pushed_to_one)"
     r"|test_adoption\.py.*(it|on)\[embedded-parquet|test_demo\.py.*no_process_behind\[(15|9)"

@@ -19,7 +19,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
-from agent.otlp.logs import MORE, WrongRequestError, of_json, of_protobuf
+from agent.otlp.columns import MORE
+from agent.otlp.logs import WrongRequestError, of_json, of_protobuf
 from agent.otlp.service import METHOD, SERVICE
 from tests.unit.agent.live import listening
 from tests.unit.agent.scripted import context

@@ -10,7 +10,7 @@ from qanat.component import AgentSink, Context
 from qanat.errors import ConfigError
 from qanat.flow.bind import bind
 from qanat.flow.model import Call, Failover, Integer, SinkExpression, Text
-from qanat.rpc.address import COLLECTOR_PORT, host_port
+from qanat.rpc.address import COLLECTOR_PORT, host_port, joined
 
 
 class SinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ class OneCollector(AgentSink):
 
     def __init__(self, config: SinkConfig, context: Context) -> None:
         super().__init__(config, context)
-        self._destinations = (host_port(f"{config.host}:{config.port}"),)
+        self._destinations = (joined(config.host, config.port),)
 
     @classmethod
     def general_form(cls, call: Call) -> SinkExpression:

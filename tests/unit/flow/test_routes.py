@@ -67,6 +67,12 @@ def destinations(call: SinkExpression) -> tuple[str, ...]:
     return kind(bind(call, kind.Config), Context("a", "web", "h", Path("unused"))).destinations()
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_sink_takes_an_address_of_ipv6_with_brackets_or_without(host: str) -> None:
+    node = parse(f'n : tail("f") | agentE2ESink("{host}", 99) ;').nodes[0]
+    assert destinations(node.sink) == ("[::1]:99",)
+
+
 @pytest.mark.parametrize("level", list(Level), ids=lambda level: level.name)
 def test_chain_and_its_general_form_have_the_same_destinations_and_level(level: Level) -> None:
     chain = node(f'agent{level.name}Chain("c1", "c2:5", "[::1]:7")').sink

@@ -27,6 +27,7 @@ from qanat.component import LeftBehind, Sink
 from qanat.coordination.store import Conflict, Create, Delete, SessionState, Store
 from qanat.delivery import documents
 from qanat.delivery import receiver_messages as m
+from qanat.delivery.adoption import Backlog
 from qanat.delivery.receiver import ReceiverCore
 from qanat.delivery.state import Phase
 from qanat.delivery.steps import Wait
@@ -72,7 +73,7 @@ async def finish(core: ReceiverCore, sink: Sink, store: Store, *, give_up: Calla
     commands = deque(core.handle(m.Start()))
     reason: str | None = "it did not come to its end"
     recoveries = 0
-    backlog = _Backlog(sink)
+    backlog = Backlog(BACKLOG_STUCK_S)
     try:
         while commands:  # one procedure runs, so one step at a time is under way
             match commands.popleft():
@@ -83,7 +84,8 @@ async def finish(core: ReceiverCore, sink: Sink, store: Store, *, give_up: Calla
                     commands += core.handle(m.Stop())
                 case m.Perform() as command:
                     commands += await _performed(core, performer, command)
-            if core.state.phase is Phase.READY and not core.state.stopping and backlog.is_done():
+            is_ready = core.state.phase is Phase.READY and not core.state.stopping
+            if is_ready and backlog.is_done(sink.backlog_bytes(), time.monotonic()):
                 commands += core.handle(m.Stop())
     finally:
         left_bytes = sink.backlog_bytes()
@@ -91,22 +93,6 @@ async def finish(core: ReceiverCore, sink: Sink, store: Store, *, give_up: Calla
     if left_bytes:
         return f"{left_bytes} bytes wait for a branch that takes nothing now"
     return None if core.state.commits and core.state.trouble is None else reason
-
-
-class _Backlog:
-    """Watches a sink that has something to pass on before it can end."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._least_bytes: int | None = None
-        self._since_s = 0.0
-
-    def is_done(self) -> bool:
-        """All was passed on, or nothing moves."""
-        left_bytes, now_s = self._sink.backlog_bytes(), time.monotonic()
-        if self._least_bytes is None or left_bytes < self._least_bytes:
-            self._least_bytes, self._since_s = left_bytes, now_s
-        return left_bytes == 0 or now_s - self._since_s >= BACKLOG_STUCK_S
 
 
 async def _performed(core: ReceiverCore, performer: StepPerformer, command: m.Perform) -> list[m.Command]:

@@ -9,9 +9,9 @@ import structlog
 from collector.dead_letters import DeadLetters
 from collector.fan_out.log import BranchLog
 from qanat.component import Sink
-from qanat.delivery.branch_life import BranchLife, Step, take
+from qanat.delivery.branch_life import BranchLife, Step, open_sink, take
 from qanat.delivery.fan_out import Mark, Todo
-from qanat.errors import QanatError, RetryableError
+from qanat.errors import FencedError, QanatError, RetryableError
 from qanat.limits import MIB
 from qanat.rpc.backoff import backoff_s
 
@@ -160,7 +160,7 @@ class BranchRunner:
         if step.todo is Todo.CLAIM:
             self._sink.claim()
         elif step.todo is Todo.OPEN:
-            self._sink.open(step.committed.token)
+            open_sink(step, self._sink)
         elif step.todo is Todo.PUBLISH:
             assert step.committed.token is not None
             self._sink.publish(step.committed.token)
@@ -188,7 +188,7 @@ class BranchRunner:
 
     def _failed(self, step: Step, error: Exception) -> None:
         with self._changed:
-            self._life.failed(step)
+            self._life.failed(step, is_taken=isinstance(error, FencedError))
         pause_s = backoff_s(self._life.attempt, RETRY_S_MAX)
         is_known = isinstance(error, QanatError)
         log.warning(

@@ -28,6 +28,7 @@ class Step:
     committed: Mark
     goal: int
     draining: bool
+    was_open: bool  # since storage was claimed
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class BranchLife:
     draining: bool = False  # whatever is taken is finished and published with the next mark
     drained: bool = False  # the sink was drained behind the last mark
     attempt: int = 0
+    was_open: bool = False  # since storage was claimed
     core: BranchCore | None = None
 
     @property
@@ -80,7 +82,7 @@ class BranchLife:
 
     def claimed(self, *, late: bool = False) -> None:
         """Storage is ours; `late`: the record that we know may be older than that."""
-        self.is_claimed = True
+        self.is_claimed, self.was_open = True, False
         self.must_reread = self.must_reread or late
 
     def recorded(self, mark: Mark, end: int, *, reread: bool = False) -> None:
@@ -102,11 +104,13 @@ class BranchLife:
             return None
         else:
             todo = core.todo
-        return Step(core, todo, core.committed, self.goal(core.committed), self.draining)
+        return Step(core, todo, core.committed, self.goal(core.committed), self.draining, self.was_open)
 
     def done(self, step: Step, mark: Mark) -> None:
         """`mark`: what was taken and is durable; else what was committed when the step began."""
         core = step.core
+        if step.todo is Todo.OPEN and core is self.core:
+            self.was_open = True
         if step.todo is Todo.CLAIM:
             self.claimed(late=True)
         elif core is not self.core or core.committed != step.committed:
@@ -119,11 +123,23 @@ class BranchLife:
             core.took(mark)
             self.drained = step.draining and mark.at >= self.goal(mark)
 
-    def failed(self, step: Step) -> None:
-        """The sink is in an unknown state: it has to be opened again, from what is committed."""
+    def failed(self, step: Step, *, is_taken: bool = False) -> None:
+        """The sink is in an unknown state: it has to be opened again, from what is committed. If storage is another's now
+        (`is_taken`), or may be, because it could not even be opened, it is claimed again first, and the record read. Who takes
+        storage has moved the fence before: that reading is how an idle node finds it out, and claims everything anew."""
         self.attempt += 1
         if step.core is self.core and step.core.staged is None:
             step.core.failed()
+            if is_taken or (step.todo is Todo.OPEN and not step.was_open):
+                self.is_claimed = False
+
+
+def open_sink(step: Step, sink: Sink) -> None:
+    """Make it what the committed mark says. Raises FencedError when storage is another's, and was open here before."""
+    if step.was_open:
+        sink.discard(step.committed.token)
+    else:
+        sink.open(step.committed.token)
 
 
 def take(

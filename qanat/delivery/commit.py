@@ -326,16 +326,27 @@ class CommitLoop:
             self._troubles += 1
             try:
                 yield from self._return_to_record()
-                break
             except (RetryableError, OutcomeUnknownError, Conflict) as error:
                 state.report("abort_waits", str(error))
+                continue
+            self._forget_uncommitted()
+            # A sink that is full may have passed things on meanwhile, and has room as soon as that is recorded: before the
+            # senders fill it again.
+            yield from self._commit(drain=False)
+            if state.trouble is None:
+                break
         if state.stopping:
             return
-        state.trouble = None
-        state.open_bytes = 0
         state.phase = Phase.READY
         for held in state.held.values():
             self._rewind_all(held)
+
+    def _forget_uncommitted(self) -> None:
+        state = self._state
+        state.trouble = None
+        state.open_bytes = 0
+        for held in state.held.values():
+            self._return_to_committed(held)
 
     def _return_to_record(self) -> Procedure:
         """The fence is read before the record: once it is known to have moved, no older commit can change the record.
@@ -374,8 +385,11 @@ class CommitLoop:
         newer = (claim.instance, claim.instance_epoch) if is_newer else None
         self._state.cut_off(held, f"sink {claim.owner!r} has taken the claim over", newer)
 
-    def _rewind_all(self, held: Held) -> None:
+    def _return_to_committed(self, held: Held) -> None:
         recorded = self._state.record.positions.get(held.sender, {})
         held.committed = documents.merged(held.committed, recorded)
         held.next = {name: held.committed[name] for name in held.next}
+
+    def _rewind_all(self, held: Held) -> None:
+        self._return_to_committed(held)
         self._state.rewind(held)

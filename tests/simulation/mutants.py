@@ -13,12 +13,16 @@ from qanat.channels.wal import record
 from qanat.channels.wal.log import Log
 from qanat.channels.wal.positions import Positions as LogPositions
 from qanat.channels.wal.segment import SegmentReader
+from qanat.component import Prepared
 from qanat.coordination.store import Check, Create, Op, Set
 from qanat.delivery import claims, documents
+from qanat.delivery.branch_life import BranchLife, Step
 from qanat.delivery.claims import Claims
 from qanat.delivery.commit import CommitLoop
 from qanat.delivery.documents import Claim, Positions
 from qanat.delivery.fan_out import BranchCore, Mark
+from qanat.delivery.fan_out_sink import FanOutCore
+from qanat.delivery.fan_out_token import Token
 from qanat.delivery.receiver import ReceiverCore
 from qanat.delivery.receiver_messages import BatchReceived, HelloReceived, SendAck
 from qanat.delivery.sender import SenderCore
@@ -26,10 +30,12 @@ from qanat.delivery.sender_messages import SendOpen
 from qanat.delivery.state import Held, Phase
 from qanat.delivery.steps import Get, Multi, SinkClaim, SinkOpen, SinkPublish
 from qanat.errors import OutcomeUnknownError, RetryableError
+from qanat.testing.simulation import branch
 from qanat.testing.simulation.adopter import Adopter
+from qanat.testing.simulation.branch_log import BranchLog
 from qanat.testing.simulation.coordination import SimulatedStore
 from qanat.testing.simulation.disk import Tenant
-from qanat.testing.simulation.fan_out import FanOut
+from qanat.testing.simulation.fan_out import ModelSink
 
 Steps = Generator[Any, Any, Any]
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -538,15 +544,90 @@ def branch_believes_its_own_mark(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def required_branch_is_not_synced(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FanOut, "sync", lambda self, length: self._log.sync(length))
+    original = ModelSink.prepare
+
+    def prepare(self: ModelSink) -> Prepared:
+        prepared = original(self)
+        return Prepared(prepared.token, lambda: None) if self.tenant.disk.is_required else prepared
+
+    patch.setattr(ModelSink, "prepare", prepare)
 
 
 @mutant
 def required_branch_keeps_what_was_undone(patch: pytest.MonkeyPatch) -> None:
-    def discard(self: FanOut, token: bytes | None) -> None:
-        self._log.discard(token)
-        for tenant in self._required:
-            tenant.is_broken = False
-        self._recorded(token)
+    original = ModelSink.discard
 
-    patch.setattr(FanOut, "discard", discard)
+    def discard(self: ModelSink, token: bytes | None) -> None:
+        if self.tenant.disk.is_required:
+            self.tenant.is_broken = False
+        else:
+            original(self, token)
+
+    patch.setattr(ModelSink, "discard", discard)
+
+
+@mutant
+def log_forgets_what_a_branch_has_not_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Token, "slowest", property(lambda self: self.end))
+
+
+@mutant
+def log_that_is_full_waits_for_a_commit_that_it_prevents(patch: pytest.MonkeyPatch) -> None:
+    original = CommitLoop._commit
+
+    def commit(self: CommitLoop, *, drain: bool) -> Steps:
+        if self._state.phase is not Phase.ABORTING:
+            yield from original(self, drain=drain)
+
+    patch.setattr(CommitLoop, "_commit", commit)
+
+
+@mutant
+def branch_claims_late_and_believes_the_record_that_it_knew(patch: pytest.MonkeyPatch) -> None:
+    original = BranchLife.claimed
+
+    def claimed(self: BranchLife, *, late: bool = False) -> None:
+        original(self)
+
+    patch.setattr(BranchLife, "claimed", claimed)
+
+
+# Adoption of fan-outs.
+
+
+@mutant
+def adopter_feeds_branches_what_was_not_committed(patch: pytest.MonkeyPatch) -> None:
+    original = FanOutCore.decoded
+
+    def decoded(self: FanOutCore, token: bytes | None) -> Token:
+        found = original(self, token)
+        if self.adopts and isinstance(self._log, BranchLog):
+            return replace(found, end=max(found.end, self._log.disk.length))
+        return found
+
+    patch.setattr(FanOutCore, "decoded", decoded)
+
+
+@mutant
+def adopter_passes_over_what_it_can_not_reach(patch: pytest.MonkeyPatch) -> None:
+    def goal(self: BranchLife, committed: Mark) -> int:
+        return committed.at if self.core is None else self.core.end
+
+    original = branch.take
+
+    def take(step: Step, *arguments: Any, **options: Any) -> Any:
+        prepared, mark = original(step, *arguments, **options)
+        return prepared, replace(mark, at=max(mark.at, step.goal))
+
+    patch.setattr(BranchLife, "goal", goal)
+    patch.setattr(branch, "take", take)
+
+
+@mutant
+def owner_whose_branch_was_taken_never_asks(patch: pytest.MonkeyPatch) -> None:
+    original = BranchLife.failed
+
+    def failed(self: BranchLife, step: Step, *, is_taken: bool = False) -> None:
+        original(self, step)
+
+    patch.setattr(BranchLife, "failed", failed)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qanat.delivery import receiver_messages as r
 from qanat.delivery import steps
+from qanat.delivery.adoption import Backlog
 from qanat.delivery.state import Phase
 from qanat.testing.simulation.collector import Collector
 from qanat.testing.simulation.disk import Disk
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from qanat.testing.simulation.world import World
 
 P_GIVES_UP = 0.3  # in a pause: because its victim is back, say
+STUCK_S = 1.0  # of virtual time without progress of any branch
 
 
 class Adopter(Collector):
@@ -23,16 +25,20 @@ class Adopter(Collector):
         super().__init__(world, disk, prefix, adopts=True)
         self.name = f"{disk.name}'"
         self.listens = False
+        self._backlog = Backlog(STUCK_S)
 
     def handle(self, event: r.Event) -> None:
         super().handle(event)
-        if self.alive and self.core.state.phase is Phase.READY and not self.core.state.stopping:
+        state = self.core.state
+        is_ready = self.alive and state.phase is Phase.READY and not state.stopping
+        if is_ready and self._backlog.is_done(self.tenant.backlog_bytes(), self.kernel.now_s):
             super().handle(r.Stop())
 
     def _step(self, number: int, step: steps.Step) -> None:
         super()._step(number, step)
         is_idle = isinstance(step, steps.Wait)
-        if is_idle and (self._world.healing or self.kernel.chance(P_GIVES_UP)):
+        is_missed = self.disk.name in self._world.dead  # nobody else will do it
+        if is_idle and not is_missed and (self._world.healing or self.kernel.chance(P_GIVES_UP)):
             self.soon(0.0, self.handle, r.Stop())
 
     def _ended(self) -> None:

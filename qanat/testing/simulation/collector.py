@@ -11,7 +11,7 @@ from qanat.delivery.receiver import ReceiverCore
 from qanat.delivery.state import Held
 from qanat.errors import FencedError, RetryableError
 from qanat.testing.simulation.agent import WINDOW_EVENTS
-from qanat.testing.simulation.disk import Disk, Tenant, length_of
+from qanat.testing.simulation.disk import Disk, Tenant
 from qanat.testing.simulation.fan_out import FanOut
 from qanat.testing.simulation.kernel import Process
 from qanat.testing.simulation.network import Connection
@@ -33,7 +33,9 @@ class Collector(Process):
         super().__init__(world.kernel, disk.name)
         self.disk = disk
         self.p_slow_branch = world.p_slow_branch
-        self.tenant = FanOut(self, disk) if disk.is_fan_out else Tenant(disk, by_force=adopts)
+        self.tenant = (
+            FanOut(self, disk, by_force=adopts) if disk.is_fan_out else Tenant(disk, by_force=adopts)
+        )
         self.connections: dict[int, Connection] = {}
         self.listens = True
         self.stopped = False
@@ -158,7 +160,7 @@ class Collector(Process):
             match step:
                 case steps.SinkPrepare():
                     result = self.tenant.prepare(drain=step.drain)
-                    self._cut = length_of(result)
+                    self._cut = self.tenant.length_of(result)
                 case steps.SinkPublish():
                     self.tenant.publish(step.token)
                 case steps.SinkDiscard():

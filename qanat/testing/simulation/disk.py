@@ -33,6 +33,11 @@ class Content:
     synced: int = 0
     finished: bool = False
 
+    def add(self, stream: str, start: int, end: int, *, is_gap: bool) -> None:
+        """At the end."""
+        self.length += end - start
+        self.batches.append(Stored(self.length, stream, start, end, is_gap))
+
     def cut(self, length: int) -> None:
         """To this length; the last batch may be torn."""
         while self.batches and self.batches[-1].at > length:
@@ -64,13 +69,16 @@ class Disk:
         self.is_full = False
         self.fail_next: dict[str, int] = {}
         self.is_away = False  # nothing works
-        self.required: list[Disk] = []  # of a fan-out: written to together with this one
-        self.fed: list[Disk] = []  # and fed from this one
+        self.branches: list[Disk] = []  # of a fan-out, of which this one has the log
+        self.is_required = False  # of a branch: written to directly
+        self.mark_at = 0  # of a branch: how far of the log it has, by the ledger
+        self.is_shared = False  # of a log: adopters reach it
+        self.released = 0  # of a log: what is before this is forgotten
 
     @property
     def is_fan_out(self) -> bool:
         """There are branches."""
-        return bool(self.required or self.fed)
+        return bool(self.branches)
 
     @property
     def batches(self) -> list[Stored]:
@@ -86,6 +94,10 @@ class Disk:
     def synced(self) -> int:
         """Of that, what survives a power cut."""
         return self.content.synced
+
+    def add(self, stream: str, start: int, end: int, *, is_gap: bool) -> None:
+        """At the end of the file."""
+        self.content.add(stream, start, end, is_gap=is_gap)
 
     def lose_power(self) -> None:
         """Some of what was not synced survives, the last of it torn."""
@@ -132,9 +144,13 @@ class Tenant:
         content = self._content
         if content.finished:
             self.disk.kernel.fail(f"{self.disk.name}: {stream} is appended to a file that readers have")
-        content.length += end - start
-        content.batches.append(Stored(content.length, stream, start, end, is_gap))
+        content.add(stream, start, end, is_gap=is_gap)
         return None
+
+    def renew(self) -> None:
+        """Behind a finished file the next one begins."""
+        if self._content.finished and not self.is_lost():
+            self._content = self.disk.content = self._content.copy(self._content.length)
 
     def prepare(self, *, drain: bool) -> bytes:
         """The token of all that was appended."""
@@ -143,6 +159,14 @@ class Tenant:
         self.disk.maybe_fail("prepare")
         self._is_draining = drain
         return b"%d" % self._content.length
+
+    def length_of(self, token: bytes) -> int:
+        """What has to be synced for it."""
+        return length_of(token)
+
+    def backlog_bytes(self) -> int:
+        """Nothing has to go on from here."""
+        return 0
 
     def sync(self, length: int) -> None:
         """Make this much durable, and not a byte more."""
@@ -166,7 +190,7 @@ class Tenant:
         if self.is_lost():
             raise FencedError("another process has the disk")
         self.disk.maybe_fail("discard")
-        self._return_to(token)
+        self._recover(token)
 
     def claim(self) -> None:
         """The disk is locked as long as its tenant lives, be it asleep."""
@@ -180,6 +204,9 @@ class Tenant:
         """Recover; in a copy if somebody else may write to the file."""
         self._require()
         self.disk.maybe_fail("open")
+        self._recover(token)
+
+    def _recover(self, token: bytes | None) -> None:
         if self.disk.is_uncopied or self.disk.content.finished:
             self._check(token)
             self.disk.content = self.disk.content.copy(length_of(token))
@@ -216,5 +243,5 @@ class Tenant:
 
 
 def length_of(token: bytes | None) -> int:
-    """How much of the file a token covers; what follows it is about branches."""
-    return 0 if token is None else int(token.partition(b"|")[0])
+    """How much of the file a token covers."""
+    return 0 if token is None else int(token)

@@ -1,100 +1,154 @@
-"""A collector's fan-out: one sink made of several. Some are required and written to directly; the others are fed from the
-node's log, each by the real cursor. What `collector/fan_out` does with threads and files, in virtual time."""
+"""A collector's fan-out: the real core over model disks. What `collector/fan_out` does with threads and files, here in virtual
+time."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from qanat.delivery.fan_out import Mark
+from qanat.batch import Batch, PayloadForm
+from qanat.component import Context, Prepared, Sink
+from qanat.delivery import fan_out_sink
+from qanat.delivery.fan_out_sink import Around, FanOutCore
+from qanat.delivery.fan_out_token import Token, decode
+from qanat.errors import RetryableError
 from qanat.testing.simulation.branch import Branch
-from qanat.testing.simulation.disk import Disk, Tenant
+from qanat.testing.simulation.branch_log import BranchLog
+from qanat.testing.simulation.disk import Disk, Tenant, length_of
 
 if TYPE_CHECKING:
     from qanat.testing.simulation.collector import Collector
 
-
-class Token(msgspec.Struct, frozen=True, array_like=True):
-    """What the commit record says of each branch, behind the length of the log."""
-
-    required: tuple[bytes, ...]
-    marks: tuple[Mark, ...]
+CONTEXT = Context("", "", "", Path())  # of a sink that looks at nothing of it
 
 
-def token_of(token: bytes | None) -> Token | None:
-    """The branches' part of a node's token."""
-    if token is None:
-        return None
-    return msgspec.msgpack.decode(token.partition(b"|")[2], type=Token)
+def token_of(token: bytes | None) -> Token:
+    """What a node's commit record says of its fan-out."""
+    return decode(token, "0")
+
+
+class ModelSink(Sink):
+    """A branch's sink."""
+
+    def __init__(self, disk: Disk, *, by_force: bool) -> None:
+        super().__init__(None, CONTEXT)
+        self.tenant = Tenant(disk, by_force=by_force)
+        self._is_draining = False
+
+    def claim(self, *, by_force: bool = False) -> None:
+        """Not while its storage is away."""
+        if self.tenant.disk.is_away:
+            raise RetryableError("the disk is away")
+        self.tenant.claim()
+
+    def open(self, token: bytes | None) -> None:
+        self.tenant.open(token)
+
+    def append(self, batch: Batch) -> None:
+        self.tenant.renew()
+        reason = self.tenant.append(batch.stream, batch.start, batch.end, is_gap=not batch.count)
+        if reason is not None:
+            raise RetryableError(reason)
+
+    def prepare(self) -> Prepared:
+        token = self.tenant.prepare(drain=self._is_draining)
+        return Prepared(token, lambda: self.tenant.sync(length_of(token)))
+
+    def publish(self, token: bytes) -> None:
+        self.tenant.publish(token)
+
+    def discard(self, token: bytes | None) -> None:
+        self.tenant.discard(token)
+
+    def drain(self) -> None:
+        self._is_draining = True
+
+    def close(self) -> None:
+        """Its process ends."""
 
 
 class FanOut:
     """One process's hold of all these disks; its methods are a `Tenant`'s."""
 
-    def __init__(self, collector: Collector, disk: Disk) -> None:
-        self._log = Tenant(disk)
-        self._required = [Tenant(each) for each in disk.required]
-        self._fed = [Branch(collector, disk, each) for each in disk.fed]
-        self._direct = [*self._required, self._log]
+    def __init__(self, collector: Collector, disk: Disk, *, by_force: bool) -> None:
+        self._collector = collector
+        self._by_force = by_force
+        self._sinks = [ModelSink(each, by_force=by_force) for each in disk.branches]
+        self._log = BranchLog(disk)
+        self._prepared: Prepared | None = None
+        self._is_broken = False  # an append failed: nothing is taken before a discard
+        self._core = FanOutCore(
+            [
+                fan_out_sink.Branch(str(index), sink, sink.tenant.disk.is_required)
+                for index, sink in enumerate(self._sinks)
+            ],
+            Around(self._log, reached=self._reached, feed=self._feed, refused=self._refused),
+        )
+
+    def _reached(self, committed: Token) -> BranchLog | None:
+        return self._log.attached(committed)
+
+    def _feed(self, branch: fan_out_sink.Branch, log: fan_out_sink.Log | None, is_claimed: bool) -> Branch:
+        assert log is None or isinstance(log, BranchLog)
+        return Branch(self._collector, branch, log, is_claimed=is_claimed)
+
+    def _refused(self, name: str, batch: Batch, reason: str) -> None:
+        self._collector.kernel.fail(f"branch {name} refuses {batch} for good: {reason}")
 
     def append(self, stream: str, start: int, end: int, *, is_gap: bool = False) -> str | None:
-        """Whoever refuses it first refuses for all: everybody takes the same, or the transaction is undone."""
-        for tenant in self._direct:
-            reason = tenant.append(stream, start, end, is_gap=is_gap)
-            if reason is not None:
-                return reason
-        return None
+        """Whoever refuses it refuses for all: everybody takes the same, or the transaction is undone."""
+        count = 0 if is_gap else end - start
+        if not self._is_broken:
+            try:
+                self._core.append(Batch(stream, start, end, count, PayloadForm.LINES, b"", 0, {}))
+            except RetryableError as error:
+                self._is_broken = True
+                return str(error)
+        return "an append failed" if self._is_broken else None
 
     def prepare(self, *, drain: bool) -> bytes:
         """With what each branch that is fed has durable."""
-        required = tuple(tenant.prepare(drain=drain) for tenant in self._required)
-        length = self._log.prepare(drain=drain)
-        marks = tuple(branch.mark for branch in self._fed)
-        return length + b"|" + msgspec.msgpack.encode(Token(required, marks))
+        if self._is_broken:
+            raise RetryableError("an append failed, discard first")
+        if drain:
+            self._core.drain()
+        self._prepared = self._core.prepare()
+        return self._prepared.token
+
+    def length_of(self, token: bytes) -> int:
+        """Of the log."""
+        return token_of(token).end
 
     def sync(self, length: int) -> None:
-        """Everybody who is written to directly has the same, and so the same length."""
-        for tenant in self._direct:
-            tenant.sync(length)
+        """What was prepared."""
+        assert self._prepared is not None, "synced before it was prepared"
+        self._prepared.sync()
 
     def publish(self, token: bytes) -> None:
-        """A branch that is fed hears what is recorded, whatever becomes of the others."""
-        self._recorded(token)
-        for tenant, own in self._owned(token):
-            assert own is not None
-            tenant.publish(own)
+        """See FanOutCore."""
+        self._core.publish(token)
 
     def discard(self, token: bytes | None) -> None:
-        """Of those that are fed nothing: what they have taken was committed."""
-        for tenant, own in self._owned(token):
-            tenant.discard(own)
-        self._recorded(token)
+        """Undo what is beyond the token."""
+        self._core.discard(token)
+        self._is_broken = False
 
     def claim(self) -> None:
-        """A branch that is fed claims when it begins: nobody else has its disk."""
-        for tenant in self._direct:
-            tenant.claim()
+        """The log is nobody's but the owner's, and an adopter only reads it."""
+        self._core.claim(by_force=self._by_force)
 
     def open(self, token: bytes | None) -> None:
         """Recover."""
-        for tenant, own in self._owned(token):
-            tenant.open(own)
-        self._recorded(token)
+        self._core.open(token)
+        self._is_broken = False
+
+    def backlog_bytes(self) -> int:
+        """What branches still have to take."""
+        return self._core.backlog_bytes()
 
     def ends(self, *, power: bool = False) -> None:
         """Its process does."""
-        for tenant in (*self._direct, *(branch.tenant for branch in self._fed)):
-            tenant.ends(power=power)
-
-    def _owned(self, token: bytes | None) -> list[tuple[Tenant, bytes | None]]:
-        """Everybody who is written to directly, with the own token."""
-        found = token_of(token)
-        required = [None] * len(self._required) if found is None else found.required
-        return [*zip(self._required, required, strict=True), (self._log, token)]
-
-    def _recorded(self, token: bytes | None) -> None:
-        found = token_of(token)
-        marks = [Mark(None, 0)] * len(self._fed) if found is None else found.marks
-        for branch, mark in zip(self._fed, marks, strict=True):
-            branch.recorded(mark, token)
+        for sink in self._sinks:
+            sink.tenant.ends(power=power)
+        if power and not self._by_force:
+            self._log.disk.lose_power()

@@ -17,6 +17,8 @@ P_HANDOVERS = 0.12  # of the schedules are about handovers
 P_LATE_COMMITS = 0.12
 P_ROTATIONS = 0.2
 P_ADOPTIONS = 0.1
+P_FAN_OUT_ADOPTIONS = 0.6  # of those that have a fan-out and no such theme
+P_DEAD = 0.4  # of those lose a collector for good, if others can do without it
 P_LOGS = 0.5  # of those that have a write-ahead log
 P_BRANCH_AWAY = 0.5  # of those that have a fan-out
 NOBODY = "nobody"  # a collector that is not there
@@ -62,6 +64,8 @@ class Faults:
         (theme,) = chance.choices(themes, (*shares, 1.0 - sum(shares)))
         if theme is not None:
             theme()
+        elif self._has_fan_out() and chance.random() < P_FAN_OUT_ADOPTIONS:
+            self._draw_fan_out_adoptions()
         elif self._has_log() and chance.random() < P_LOGS:
             self._kinds = [self._crash_agent, self._crash_agent, self._log_fails, self._break_connection]
             self._interval_s = 0.15
@@ -79,6 +83,28 @@ class Faults:
         self._kernel.fault("branch_away", disk.name)
         disk.is_away = True
         self._kernel.after(self._kernel.between(0.2, 2.0), disk.heal)
+
+    def _has_fan_out(self) -> bool:
+        return any(disk.is_fan_out for disk in self._world.disks.values())
+
+    def _draw_fan_out_adoptions(self) -> None:
+        """The same as adoptions, with branches that lag, and perhaps an owner that never returns."""
+        self._kinds = [
+            self._pause_collector,
+            self._adopt,
+            self._adopt,
+            self._crash_collector,
+            self._disk_full,
+        ]
+        self._interval_s = 0.15
+        self._world.p_slow_branch = self._kernel.random.choice((0.0, 0.2, 0.6))
+        name = self._kernel.random.choice(list(self._world.disks))
+        if self._world.disks[name].is_shared and self._kernel.chance(P_DEAD):
+            self._kernel.after(self._kernel.between(0.3, 1.5), self._die, name)
+
+    def _die(self, name: str) -> None:
+        self._kernel.fault("collector_dead_for_good", name)
+        self._world.die(name)
 
     def _has_log(self) -> bool:
         return any(isinstance(host, ChannelHost) and host.directory for host in self._world.hosts.values())
@@ -170,9 +196,8 @@ class Faults:
             self._world.stop_collector(collector)
 
     def _adopt(self) -> None:
-        """Whatever became of its process: it may be dead, or asleep, or only out of reach. What a fan-out has for its branches
-        is on its host alone, so nobody adopts it."""
-        adoptable = [name for name, disk in self._world.disks.items() if not disk.is_fan_out]
+        """Whatever became of its process: it may be dead, or asleep, or only out of reach."""
+        adoptable = self._adoptable()
         if not adoptable:
             return
         name = self._kernel.random.choice(adoptable)
@@ -182,6 +207,10 @@ class Faults:
             self._kernel.after(self._kernel.between(0.0, 0.2), self._pause_adopter, adopter)
         if self._kernel.chance(0.2):
             self._kernel.after(self._kernel.between(0.0, 0.5), self._crash_adopter, adopter)
+
+    def _adoptable(self) -> list[str]:
+        """A fan-out that has committed nothing has left nothing."""
+        return [name for name in self._world.disks if self._world.has_left_something(name)]
 
     def _pause_adopter(self, adopter: Adopter) -> None:
         if adopter.alive and not self._world.healing:
@@ -274,7 +303,7 @@ class Faults:
         name = self._kernel.random.choice(list(self._world.disks))
         self._kernel.fault("session_expired", name)
         self._world.store.expire(name, self._kernel.between(0.1, 2.0))
-        if self._kernel.chance(0.3) and not self._world.disks[name].is_fan_out:
+        if self._kernel.chance(0.3) and name in self._adoptable():
             self._kernel.after(self._kernel.between(0.0, 1.0), self._is_taken_for_dead, name)
 
     def _is_taken_for_dead(self, name: str) -> None:

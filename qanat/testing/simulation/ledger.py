@@ -8,6 +8,7 @@ from qanat.coordination.store import Node
 from qanat.delivery import documents
 from qanat.delivery.documents import Claim, Record
 from qanat.delivery.fan_out import Mark
+from qanat.delivery.fan_out_token import Token
 from qanat.testing.simulation.channel_ledger import ChannelLedger
 from qanat.testing.simulation.disk import Disk, Stored, length_of
 from qanat.testing.simulation.fan_out import token_of
@@ -30,7 +31,6 @@ class Ledger:
         self._owner_of: dict[str, str] = {}  # stream -> sender
         self._records: dict[str, Record] = {}
         self._claims: dict[str, Claim] = {}
-        self._marks: dict[str, int] = {}  # how far each branch has taken its log
 
     def add_sink(self, disk: Disk) -> None:
         """Watch this sink."""
@@ -47,6 +47,11 @@ class Ledger:
         self.stored[stream] = start
         self._owner_of[stream] = sender
 
+    def token(self, sink: str) -> bytes | None:
+        """What is committed of it."""
+        record = self._records.get(sink)
+        return None if record is None else record.token
+
     def written(self, tree: Mapping[str, Node], paths: list[str]) -> None:
         """The store changed here, atomically."""
         committed = None
@@ -62,7 +67,8 @@ class Ledger:
             self._check_positions(sender)
 
     def _commit(self, disk: Disk, record: Record) -> None:
-        length = length_of(record.token)
+        branches = token_of(record.token) if disk.is_fan_out else None
+        length = length_of(record.token) if branches is None else branches.end
         if length < disk.committed:
             self._kernel.fail(
                 f"commit record of {disk.name} goes back to {length}, readers may have seen {disk.committed}"
@@ -77,24 +83,27 @@ class Ledger:
         if length and not any(batch.at == length for batch in disk.batches):
             self._kernel.fail(f"commit record of {disk.name} says {length}, inside of a batch")
         disk.committed = length
-        branches = token_of(record.token) if disk.is_fan_out else None
-        if branches is not None:
-            for required, token in zip(disk.required, branches.required, strict=True):
-                self._commit_branch(disk, required, Mark(token, length))
-            for fed, mark in zip(disk.fed, branches.marks, strict=True):
-                self._commit_branch(disk, fed, mark)
+        if branches is not None and record.token is not None:
+            self._commit_branches(disk, branches)
+
+    def _commit_branches(self, log: Disk, token: Token) -> None:
+        """One that is required has all that is committed; another one, all up to its mark. None is ever left out."""
+        if len(token.names) != len(log.branches):
+            self._kernel.fail(f"{log.name}: of {len(log.branches)} branches, the record knows {token.names}")
+        for name in token.names:
+            mark = token.marks.get(name)
+            self._commit_branch(log, log.branches[int(name)], mark or Mark(token.direct[name], token.end))
 
     def _commit_branch(self, log: Disk, branch: Disk, mark: Mark) -> None:
-        """A branch has exactly what the log has up to its mark, in its order; a required one all that is committed."""
-        length = length_of(mark.token)
-        if length < branch.committed or length > branch.synced or mark.at > log.committed:
+        """A branch has exactly what the log has up to its mark, in its order."""
+        length, before = length_of(mark.token), branch.mark_at
+        if length < branch.committed or length > branch.synced or not before <= mark.at <= log.committed:
             self._kernel.fail(f"{branch.name}: {mark}, committed {branch.committed}, durable {branch.synced}")
-        before = self._marks.get(branch.name, 0)
         wanted = [row for row in log.batches if before < row.at <= mark.at]
         found = [row for row in branch.batches if branch.committed < row.at <= length]
         if [_content(row) for row in wanted] != [_content(row) for row in found]:
             self._kernel.fail(f"{branch.name} stores {found}, the log has {wanted}")
-        self._marks[branch.name] = mark.at
+        branch.mark_at = mark.at
         branch.committed = length
 
     def _store(self, sink: str, batch: Stored) -> None:
@@ -150,10 +159,15 @@ class Ledger:
             for file in host.files.values():
                 if file.finished and not file.done:
                     yield f"{file.stream} is finished and stored, not retired"
-        for disk in self._disks.values():
-            for each in (*disk.fed, *disk.required, disk):
-                if each.published < disk.committed:
-                    yield f"{each.name} published {each.published} of {disk.committed}"
+        for name in self._disks:
+            yield from self.unpublished(name)
+
+    def unpublished(self, sink: str) -> Iterator[str]:
+        """What readers don't see yet."""
+        disk = self._disks[sink]
+        for each in disk.branches or [disk]:
+            if each.published < disk.committed:
+                yield f"{each.name} published {each.published} of {disk.committed}"
 
 
 def _content(row: Stored) -> tuple[str, int, int, bool]:

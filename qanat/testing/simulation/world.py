@@ -22,7 +22,9 @@ from qanat.testing.simulation.network import KEEPALIVE_S, Network
 FILES_MAX = 7  # of one host
 P_MEMORY = 0.15  # of the hosts are acked on receipt, behind a channel in memory
 P_FAN_OUT = 0.15  # of the worlds have collectors that store in several sinks
-FAN_OUTS = ((0, 1), (0, 2), (1, 1), (2, 1))  # so many beside the first that are required, and that are not
+FAN_OUTS = ((0, 2), (1, 1), (1, 1), (2, 1))  # so many branches that are required, and that are not
+ADOPT_S = 0.5  # of virtual time, between looks at what a dead collector has left
+P_SHARED = 0.6  # of those have their logs where adopters reach them
 P_LOG = 0.15  # have a write-ahead log before level E2E
 
 
@@ -44,6 +46,7 @@ class World:
         self.chains: dict[str, tuple[str, ...]] = {}
         self.collectors: dict[str, Collector] = {}
         self.adopters: list[Adopter] = []  # the living
+        self.dead: set[str] = set()  # collectors that never return
         self.agents: list[Agent] = []  # the living
         self.instances: dict[str, Agent] = {}  # all that ever lived
         self._started = 0
@@ -52,16 +55,23 @@ class World:
     def _build(self) -> None:
         chance = self.kernel.random
         required, fed = chance.choice(FAN_OUTS) if self.kernel.chance(P_FAN_OUT) else (0, 0)
+        is_shared = chance.random() < P_SHARED
         for name in [f"c{index}" for index in range(chance.choice((2, 2, 3)))]:
             self.disks[name] = Disk(self.kernel, name)
-            self.disks[name].required = [Disk(self.kernel, f"{name}!{index}") for index in range(required)]
-            self.disks[name].fed = [Disk(self.kernel, f"{name}+{index}") for index in range(fed)]
+            self.disks[name].branches = self._new_branches(name, required, fed)
+            self.disks[name].is_shared = is_shared
             self.ledger.add_sink(self.disks[name])
             self.start_collector(name)
         for name in [f"h{index}" for index in range(chance.choice((1, 1, 2, 3)))]:
             self._build_host(name)
         for name in self.hosts:
             self.kernel.after(self.kernel.between(0.0, 0.3), self.start_agent, name)
+
+    def _new_branches(self, sink: str, required: int, fed: int) -> list[Disk]:
+        found = [Disk(self.kernel, f"{sink}+{index}") for index in range(required + fed)]
+        for branch in found[:required]:
+            branch.is_required = True
+        return found
 
     def _build_host(self, name: str) -> None:
         host = self.hosts[name] = self._new_host(name)
@@ -90,7 +100,7 @@ class World:
 
     def all_disks(self) -> list[Disk]:
         """Also those of branches."""
-        branches = [each for disk in self.disks.values() for each in (*disk.required, *disk.fed)]
+        branches = [each for disk in self.disks.values() for each in disk.branches]
         return [*self.disks.values(), *branches]
 
     # Files.
@@ -199,7 +209,7 @@ class World:
 
     def start_collector(self, name: str) -> None:
         """A process of this sink, unless there is one: the directory is locked."""
-        if name not in self.collectors:
+        if name not in self.collectors and name not in self.dead:
             self._started += 1
             self.collectors[name] = Collector(self, self.disks[name], f"p{self._started}")
 
@@ -225,12 +235,29 @@ class World:
         for connection in collector.connections.values():
             connection.collector_closes()
 
+    def has_left_something(self, name: str) -> bool:
+        """What an adopter looks for; of a sink that is one file it finds out by trying."""
+        return not self.disks[name].is_fan_out or self.ledger.token(name) is not None
+
     def adopt(self, name: str) -> Adopter:
         """Somebody takes this sink's process for dead."""
         self._started += 1
         adopter = Adopter(self, self.disks[name], f"p{self._started}")
         self.adopters.append(adopter)
         return adopter
+
+    def die(self, name: str) -> None:
+        """The machine of this collector is gone for good; what it left is adopted, as often as that takes."""
+        self.dead.add(name)
+        if name in self.collectors:
+            self._end_collector(self.collectors[name], power=True)
+        self._look_after(name)
+
+    def _look_after(self, name: str) -> None:
+        is_alone = all(adopter.disk.name != name for adopter in self.adopters)
+        if is_alone and self.has_left_something(name) and any(self.ledger.unpublished(name)):
+            self.adopt(name)
+        self.kernel.after(ADOPT_S, self._look_after, name)
 
     def adopter_ended(self, adopter: Adopter) -> None:
         """By itself, or it was killed."""
@@ -295,4 +322,4 @@ class World:
         for collector in self.collectors.values():
             yield from collector.unforgotten()
         yield from (f"{adopter.name} has not ended" for adopter in self.adopters)
-        yield from (f"{name} is not up" for name in self.disks if name not in self.collectors)
+        yield from (f"{name} is not up" for name in self.disks.keys() - self.dead - self.collectors.keys())

@@ -338,6 +338,19 @@ def test_failed_append_rewinds_to_what_is_committed(talk: Callable[..., Talk]) -
     assert c1.length == 0
 
 
+def test_what_a_full_sink_has_passed_on_is_committed_before_its_senders_fill_it_again(
+    talk: Callable[..., Talk],
+) -> None:
+    c1 = talk(hold=(SinkSync,))
+    c1.open(1)
+    c1.hear(AppendFailed("the log is full"))  # after the discard its token is another one: "0", not None
+    assert c1.batch(1, 0, 10) == []
+    c1.let_go()
+    assert [type(step) for step in c1.done[-3:]] == [SinkSync, Multi, SinkPublish]
+    assert c1.record().token == b"0"
+    assert c1.said() == [SendRewind(1, {"s": 0})]
+
+
 def test_batches_are_dropped_while_aborting(talk: Callable[..., Talk]) -> None:
     c1 = talk()
     c1.open(1)

@@ -28,6 +28,9 @@ REQUIRED = pa.schema(
     [pa.field(BODY, pa.binary(), nullable=False), pa.field(POSITION, pa.uint64(), nullable=False)]
 )
 
+# Of definite types: for a bare Python value Arrow looks for a package that may not be there, each time, on the whole path.
+_ONE, _LINE_END = pa.scalar(1, pa.int64()), pa.scalar(LINE_END, pa.binary())
+
 
 def to_columns(batch: Batch) -> Batch:
     """The batch in COLUMNS form: itself, or its lines as `body` and `position`. Raises CorruptError when a LINES
@@ -71,7 +74,7 @@ def join_bodies(columns: pa.RecordBatch) -> pa.Buffer:
     # A trailing empty element makes the join end in the separator, without copying the result once more.
     terminated = pa.concat_arrays([bodies, pa.array([b""], bodies.type)])
     one_list = pa.ListArray.from_arrays(pa.array([0, len(terminated)], pa.int32()), terminated)
-    return pc.binary_join(one_list, LINE_END)[0].as_buffer()
+    return pc.binary_join(one_list, _LINE_END)[0].as_buffer()
 
 
 def find_bodies(columns: pa.RecordBatch, contains: bytes, count_max: int) -> list[int]:
@@ -211,20 +214,19 @@ def _positions(batch: Batch, bodies: pa.Array) -> pa.Array:
     """Positions of the lines of a batch: offsets, or numbers."""
     if _is_numbered(batch):
         return _numbers(batch.start, len(bodies))
-    sizes = pc.add(pc.binary_length(bodies).cast(pa.int64()), 1)
+    sizes = pc.add(pc.binary_length(bodies).cast(pa.int64()), _ONE)
     offsets = pc.subtract(pc.cumulative_sum(sizes), sizes)
     return pc.add(offsets, pa.scalar(batch.start, pa.int64())).cast(pa.uint64())
 
 
 def _numbers(start: int, count: int) -> pa.Array:
-    ones = pa.repeat(pa.scalar(1, pa.int64()), count)
-    return pc.cumulative_sum(ones, start=start - 1).cast(pa.uint64())
+    return pc.cumulative_sum(pa.repeat(_ONE, count), start=pa.scalar(start - 1, pa.int64())).cast(pa.uint64())
 
 
 def _slice_lines(batch: Batch, start: int, end: int) -> Batch:
     payload = bytes(batch.payload)
     if _is_numbered(batch):
-        ends = pc.cumulative_sum(pc.add(pc.binary_length(_split(payload)).cast(pa.int64()), 1))
+        ends = pc.cumulative_sum(pc.add(pc.binary_length(_split(payload)).cast(pa.int64()), _ONE))
         first, last = (ends[at - batch.start - 1].as_py() if at > batch.start else 0 for at in (start, end))
         return replace(batch, start=start, end=end, count=end - start, payload=payload[first:last])
     first = min(start - batch.start, len(payload))

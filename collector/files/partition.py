@@ -14,6 +14,7 @@ from collector.files.buckets import Bucket, Buckets
 from collector.files.rows import as_text, timestamps_ns
 from qanat.batch import Batch
 from qanat.columns import TIMESTAMP
+from qanat.decorators.common import ops
 
 _TIME = "\0time"  # no attribute has this name
 
@@ -53,8 +54,8 @@ def _keys(buckets: Buckets, rows: pa.RecordBatch) -> dict[str, pa.DictionaryArra
     ns = timestamps_ns(rows.column(TIMESTAMP)) if TIMESTAMP in rows.schema.names else None
     if step is not None and ns is not None:
         # Floor division: Arrow truncates towards zero, so times before 1970 need the remainder made positive.
-        remainder = pc.subtract(ns, pc.multiply(pc.divide(ns, step), step))
-        remainder = pc.if_else(pc.less(remainder, 0), pc.add(remainder, step), remainder)
+        remainder = pc.subtract(ns, ops.multiply(ops.divide(ns, step), step))
+        remainder = pc.if_else(ops.less(remainder, 0), ops.add(remainder, step), remainder)
         keys[_TIME] = pc.dictionary_encode(pc.subtract(ns, remainder), null_encoding="encode")
     return keys
 
@@ -65,7 +66,7 @@ def _combined(keys: dict[str, pa.DictionaryArray]) -> tuple[pa.Array, list[list[
     values: list[list[int]] = [[]]
     for key in keys.values():
         indices, size = key.indices.cast(pa.int64()), len(key.dictionary)
-        joint = indices if codes is None else pc.add(pc.multiply(codes.cast(pa.int64()), size), indices)
+        joint = indices if codes is None else pc.add(ops.multiply(codes.cast(pa.int64()), size), indices)
         encoded = pc.dictionary_encode(joint)
         values = [[*values[code // size], code % size] for code in encoded.dictionary.to_pylist()]
         codes = encoded.indices

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.files.rows import Rows, Text, well_formed
+from qanat.decorators.common import ops
 
 _NULL_BRANCH = b"\x00"  # index 0 of the union ["null", "string"]
 _TEXT_BRANCH = b"\x02"  # index 1, zig-zag
@@ -53,8 +54,8 @@ def records(of: Rows) -> pa.Buffer | bytes:
 
 def longs(values: pa.Array) -> pa.Array:
     """An int64 array, without nulls, as the encoding of each value."""
-    sign = pc.if_else(pc.less(values, 0), pa.scalar(-1, pa.int64()), pa.scalar(0, pa.int64()))
-    zigzag = pc.bit_wise_xor(pc.shift_left(values, 1), sign).view(pa.uint64())
+    sign = ops.if_else(ops.less(values, 0), -1, 0)
+    zigzag = pc.bit_wise_xor(pc.shift_left(values, ops.constant(1)), sign).view(pa.uint64())
     largest = pc.max(zigzag).as_py()
     digits = []
     for shift in range(0, max(7, largest.bit_length()), 7):
@@ -63,7 +64,11 @@ def longs(values: pa.Array) -> pa.Array:
         low = pc.bit_wise_and(rest, pa.scalar(0x7F, pa.uint64()))
         digit = pc.bit_wise_or(low, pc.if_else(more, _U64_80, _U64_0))
         digits.append(_bytes_of(digit.cast(pa.uint8()), None if shift == 0 else pc.greater(rest, _U64_0)))
-    return digits[0] if len(digits) == 1 else pc.binary_join_element_wise(*digits, b"", null_handling="skip")
+    return (
+        digits[0]
+        if len(digits) == 1
+        else pc.binary_join_element_wise(*digits, ops.constant(b""), null_handling="skip")
+    )
 
 
 _U64_0, _U64_80 = pa.scalar(0, pa.uint64()), pa.scalar(0x80, pa.uint64())
@@ -102,11 +107,12 @@ def _map(attributes: Mapping[str, Text], count: int) -> pa.Array | bytes:
     sizes = pa.repeat(pa.scalar(len(shared), pa.int64()), count)
     for entry in entries:
         sizes = pc.add(sizes, pc.is_valid(entry).cast(pa.int64()))
-    is_empty = pc.equal(sizes, 0)
-    end = pc.if_else(
-        is_empty, pa.scalar(b""), pa.scalar(_END_OF_MAP)
-    )  # an empty map's size is its end already
-    return pc.binary_join_element_wise(longs(sizes), constant, *entries, end, b"", null_handling="skip")
+    is_empty = ops.equal(sizes, 0)
+    end = ops.if_else(is_empty, b"", _END_OF_MAP)  # an empty map's size is its end already
+    nothing = ops.constant(b"")
+    return pc.binary_join_element_wise(
+        longs(sizes), ops.constant(constant), *entries, end, nothing, null_handling="skip"
+    )
 
 
 def _key(name: str) -> bytes:
@@ -119,7 +125,7 @@ def _binary(value: pa.Array) -> pa.Array:
 
 def _joined(parts: list[pa.Array | bytes]) -> pa.Array:
     """Null where any part is."""
-    return pc.binary_join_element_wise(*parts, b"")
+    return ops.join(*parts, b"")
 
 
 def _data(values: pa.Array) -> pa.Buffer:

@@ -15,6 +15,7 @@ from collector.files.formats.raw import StreamFormat
 from collector.files.formats.text import Part, iso_time, join, json_object, values
 from collector.files.rows import Text, rows, well_formed
 from qanat.batch import Batch
+from qanat.decorators.common import ops
 
 HEADER = b"timestamp,host,stream,position,priority,attributes,body\n"
 
@@ -51,7 +52,7 @@ def _field(value: Text) -> list[Part]:
         return [b'"' + _doubled_bytes(well_formed(value).encode()) + b'"']
     text = value.cast(pa.string())
     doubled = pc.replace_substring(pc.fill_null(text, ""), '"', '""')
-    return [pc.if_else(pc.is_valid(text), pc.binary_join_element_wise('"', doubled, '"', ""), "")]
+    return [ops.if_else(pc.is_valid(text), ops.join('"', doubled, '"', ""), "")]
 
 
 def _doubled(part: Part) -> Part:

@@ -56,7 +56,7 @@ class _ParquetConversion(TableConversion):
     def text(self, value: Text, count: int) -> pa.Array:
         if not isinstance(value, pa.Array):
             zeros = pa.repeat(pa.scalar(None if value is None else 0, pa.int32()), count)
-            return pa.DictionaryArray.from_arrays(zeros, [well_formed(value or "")])
+            return pa.DictionaryArray.from_arrays(zeros, pa.array([well_formed(value or "")], pa.string()))
         return value.dictionary_encode() if pa.types.is_string(value.type) else value
 
     def write(self, group: pa.Table) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.files.rows import Text, well_formed
+from qanat.decorators.common import ops
 
 Part: TypeAlias = "bytes | pa.Array"
 
@@ -72,8 +73,8 @@ def json_value(value: Text) -> Part:
     if not isinstance(value, pa.Array):
         return json_constant(value)
     if pa.types.is_string(value.type):
-        quoted = pc.binary_join_element_wise('"', json_escaped(pc.fill_null(value, "")), '"', "")
-        text = pc.if_else(pc.is_valid(value), quoted, "null") if value.null_count else quoted
+        quoted = ops.join('"', json_escaped(pc.fill_null(value, "")), '"', "")
+        text = ops.if_else(pc.is_valid(value), quoted, "null") if value.null_count else quoted
     elif pa.types.is_floating(value.type):  # JSON has no NaN and no infinity
         finite = pc.if_else(pc.is_finite(value), value, pa.scalar(None, value.type))
         text = pc.fill_null(finite.cast(pa.string()), "null")
@@ -94,7 +95,7 @@ def iso_time(ns: int | pa.Array) -> Part:
     """RFC 3339 with nine decimals, in UTC: `2026-08-31T12:00:00.000000000Z`."""
     if isinstance(ns, pa.Array):
         text = ns.cast(pa.timestamp("ns")).cast(pa.string())
-        return pc.binary_join_element_wise(pc.utf8_replace_slice(text, 10, 11, "T"), "Z", "")
+        return ops.join(pc.utf8_replace_slice(text, 10, 11, "T"), "Z", "")
     seconds, rest = divmod(ns, 1_000_000_000)
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".encode()

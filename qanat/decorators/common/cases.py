@@ -133,7 +133,9 @@ def _among(notes: pa.DictionaryArray, value: str | None) -> pa.Array:
     if value is None:
         return pc.is_null(notes)
     number = notes.dictionary.index(pa.scalar(value, pa.string())).as_py()
-    return pc.equal(notes.indices, number)  # -1, of no event, when the case is younger than the note
+    return pc.equal(
+        notes.indices, pa.scalar(number, notes.indices.type)
+    )  # -1, of no event, when the case is younger than the note
 
 
 def _without_note(batch: Batch) -> Batch:

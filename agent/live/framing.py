@@ -182,11 +182,18 @@ _COUNTED = re.compile(rb"[1-9][0-9]{0,9} ")
 _COUNT_BYTES_MAX = 11  # of the longest count, with its space
 
 
-class CountedFramer:
-    """Events have their length before them. Where there should be one and is not, the rest is taken as lines."""
+# What senders put behind a message that they count, as if it were a line: no part of it, as in a datagram.
+ENDS = b"\r\n\0"
 
-    def __init__(self, policy: SizePolicy) -> None:
+
+class CountedFramer:
+    """Events have their length before them. Where there should be one and is not, the rest is taken as lines.
+
+    `ends`: what is left out at the end of an event, if it is there; one that has nothing else is none."""
+
+    def __init__(self, policy: SizePolicy, ends: bytes = b"") -> None:
         self._policy = policy
+        self._ends = ends
         self._held = b""
         self._pieces: list[bytes] = []  # behind what is held
         self._pieces_bytes = 0
@@ -232,7 +239,9 @@ class CountedFramer:
             end = space + 1 + length
             if end > size:
                 return self._wait_for(data[at:], end - at, events)
-            events.append(data[space + 1 : end])
+            event = data[space + 1 : end].rstrip(self._ends)
+            if event or not self._ends:
+                events.append(event)
             at = end
         return events
 
@@ -336,7 +345,7 @@ class SyslogFramer:
             is_counted = _is_counted(self._first)
             if is_counted is None:
                 return b""
-            self._framer = CountedFramer(self._policy) if is_counted else LineFramer(self._policy)
+            self._framer = CountedFramer(self._policy, ENDS) if is_counted else LineFramer(self._policy)
             data, self._first = self._first, b""
         return self._framer.feed(data)
 

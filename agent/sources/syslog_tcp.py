@@ -58,7 +58,7 @@ class SyslogTlsConfig(_TlsOptions, frozen=True, forbid_unknown_fields=True):
 _FRAMERS: dict[str, Callable[[SizePolicy], Framer]] = {
     "auto": framing.SyslogFramer,
     "newline": framing.LineFramer,
-    "counted": framing.CountedFramer,
+    "counted": lambda policy: framing.CountedFramer(policy, framing.ENDS),
 }
 
 

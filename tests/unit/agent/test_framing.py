@@ -96,6 +96,7 @@ def test_split_loses_no_byte_and_truncate_keeps_the_beginning(sizes: list[int], 
         (b"7", [b"7"]),
         (b"7 ", [b"7 "]),
         (b"9 <1>abc", [b"<1>abc"]),  # the peer is gone before the rest
+        (b"5 <1>a\n6 <2>b\r\n2 \n\0005 <3>\nc", [b"<1>a", b"<2>b", b"<3>\nc"]),  # counted, and line ends
     ],
 )
 def test_framing_is_found_out(data: bytes, events: list[bytes]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any
 
 import structlog
@@ -173,11 +174,14 @@ class Partitions:
         refusal, self._refusal = self._refusal, ""
         if refusal:
             raise RetryableError(f"kafka: {self._topic}: {refusal}", retry_after_s=ANSWER_S_MAX)
-        came = self._consumer.consume(count_max, timeout_s)
-        for message in came:
-            if (error := message.error()) is not None:
+        came: list[Any] = self._consumer.consume(count_max, timeout_s)
+        errors = [*map(methodcaller("error"), came)]
+        if {*map(type, errors)} <= {type(None)}:
+            return came
+        for message, error in zip(came, errors, strict=True):
+            if error is not None:
                 self._heard(error, message.partition())
-        return [message for message in came if message.error() is None]
+        return [message for message, error in zip(came, errors, strict=True) if error is None]
 
     def _heard(self, error: KafkaError, partition: int | None) -> None:
         if error.code() in _FATAL:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import structlog
 
 from agent.kafka.astray import Astray
-from agent.kafka.messages import take
+from agent.kafka.messages import sorted_out, take
 from qanat.errors import RetryableError
 from qanat.limits import MIB
 
@@ -254,12 +254,12 @@ class Fetching:
         if not messages:
             return
         with self._changed:
-            for message in messages:
-                lane = self._lanes.get(message.partition())
-                if lane is not None and lane.is_begun and message.offset() >= lane.next:
-                    lane.waiting.append(message)
-                    lane.waiting_bytes += len(message) + MESSAGE_BYTES
-                    self._astray.came(message.partition())
+            nexts = {number: lane.next for number, lane in self._lanes.items() if lane.is_begun}
+            for partition, wanted in sorted_out(messages, nexts):
+                lane = self._lanes[partition]
+                lane.waiting.extend(wanted)
+                lane.waiting_bytes += _size(wanted)
+                self._astray.came(partition)
             self._changed.notify_all()
 
     def _lost(self, partitions: set[int]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, groupby, repeat, starmap, takewhile
+from operator import methodcaller
 from typing import Any, Protocol
 
 import structlog
@@ -16,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 # What is assumed of a message before the first has come.
 MESSAGE_BYTES = 200
+
+_PARTITION, _OFFSET = methodcaller("partition"), methodcaller("offset")
 
 
 class Bounded(Protocol):
@@ -80,9 +85,17 @@ class Messages:
 
 def take(waiting: deque[Any], max_bytes: int) -> list[Any]:
     """The first of them, and as many more as fit."""
-    taken = [waiting.popleft()]
-    size_bytes = len(taken[0])
-    while waiting and size_bytes + len(waiting[0]) <= max_bytes:
-        size_bytes += len(waiting[0])
-        taken.append(waiting.popleft())
-    return taken
+    fits = takewhile(max_bytes.__ge__, accumulate(map(len, waiting)))
+    return [*starmap(waiting.popleft, repeat((), max(1, len([*fits]))))]
+
+
+def sorted_out(messages: list[Any], nexts: Mapping[int, int]) -> Iterator[tuple[int, list[Any]]]:
+    """Those from the offset on that is wanted next of their partition, by partition, as they came."""
+    for partition, alike in groupby(messages, _PARTITION):
+        run, wanted = [*alike], nexts.get(partition)
+        if wanted is None:
+            continue
+        if min(map(_OFFSET, run)) < wanted:
+            run = [each for each in run if each.offset() >= wanted]
+        if run:
+            yield partition, run

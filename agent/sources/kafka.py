@@ -29,7 +29,7 @@ import structlog
 
 from agent.dealer import Dealer, DealtSource
 from agent.kafka.astray import Astray
-from agent.kafka.messages import Messages, first_offset, stream_name, take
+from agent.kafka.messages import Messages, first_offset, sorted_out, stream_name, take
 from agent.kafka.partitions import chosen
 from qanat import limits
 from qanat.batch import Batch
@@ -277,11 +277,9 @@ class Kafka(DealtSource):
             log.warning("kafka_refuses", topic=self._config.topic, error=str(error))
             self._woken.wait(RETRY_S)
             return
-        for message in messages:
-            partition = message.partition()
-            if message.offset() >= self._next.get(partition, limits.POSITION_MAX):
-                self._astray.came(partition)
-                self._came.setdefault(partition, deque()).append(message)
+        for partition, wanted in sorted_out(messages, self._next):
+            self._astray.came(partition)
+            self._came.setdefault(partition, deque()).extend(wanted)
 
     def _batch(self, partition: int, waiting: deque[Any], max_bytes: int) -> Batch:
         """Takes from `waiting`."""

@@ -21,7 +21,7 @@ class WrongMessageError(ValueError):
 
 def events(message: wire.Events, attributes: Mapping[str, str]) -> Events:
     """Raises WrongMessageError."""
-    bodies = message.body
+    bodies = [*message.body]
     count = len(bodies)
     if message.start + count > limits.POSITION_MAX:
         raise WrongMessageError(
@@ -45,18 +45,18 @@ def events(message: wire.Events, attributes: Mapping[str, str]) -> Events:
 
 
 def _timestamps(message: wire.Events, count: int) -> pa.Array:
-    times = message.timestamp_ns
+    times = [*message.timestamp_ns]
     if len(times) != count:
         raise WrongMessageError(f"{len(times)} timestamps of {count} events")
     if max(times) > _TIMESTAMP_NS_MAX:
         raise WrongMessageError(f"timestamp {max(times)} is beyond the year 2262; they are ns since 1970")
-    return pa.array([time or None for time in times], pa.int64()).cast(TIMESTAMP_TYPE)
+    return pa.array([time or None for time in times] if 0 in times else times, TIMESTAMP_TYPE)
 
 
 def _values(column: wire.Column, count: int) -> pa.Array:
-    values = column.value
+    values = [*column.value]
     if len(values) == 1:
         return pa.repeat(pa.scalar(values[0] or None, pa.string()), count)
     if len(values) != count:
         raise WrongMessageError(f"column {column.name[:80]!r} has {len(values)} values for {count} events")
-    return pa.array([value or None for value in values], pa.string())
+    return pa.array([value or None for value in values] if "" in values else values, pa.string())

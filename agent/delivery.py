@@ -21,6 +21,7 @@ from agent.abreast import Pace, Progress
 from agent.connection import Connection, answers
 from agent.lag import Lag
 from agent.source_thread import SourceThread
+from agent.standing import Standing
 from qanat import limits
 from qanat.batch import Batch
 from qanat.component import Context, Source, StreamEvent, StreamFinished, StreamFound
@@ -72,6 +73,7 @@ class Delivery:
     ) -> None:
         self.core = core
         self.destination = ""
+        self.standing = Standing(context.clock)
         self.opened = asyncio.Event()  # the source can be read
         self.is_over = False  # everything that the source will ever have was read
         self.may_begin = (
@@ -372,14 +374,17 @@ class Delivery:
         if command.destination != self.destination and self.destination:
             self._metrics.failed_over()
         self.destination = command.destination
+        self.standing.left()
         self._connection = Connection(
             command.connection, command.destination, self._on_connection_event, self._go.set
         )
 
     def _on_connection_event(self, event: m.Event) -> None:
         if isinstance(event, m.Welcomed):
+            self.standing.welcomed(self.destination)
             log.info("collector_welcomes", node=self._context.logical_node, destination=self.destination)
         elif isinstance(event, m.Disconnected):
+            self.standing.left()
             node = self._context.logical_node
             log.warning("collector_lost", node=node, destination=self.destination, reason=event.reason)
         elif isinstance(event, m.Rewound):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from qanat import registry
 from qanat.check import installed_names
 from qanat.component import Level
 from qanat.control.measures import Measures
-from qanat.control.running import Running
+from qanat.control.running import DESTINATIONS_MAX, Destination, Running
 from qanat.control.sampling import TapPoints
 from qanat.delivery.sender import Phase
 from qanat.errors import ConfigError, RetryableError
@@ -159,6 +159,16 @@ class RunningNode:
     def is_over(self) -> bool:
         """See `Running`."""
         return all(isinstance(part, Delivery | Channelled) and part.is_over for part in self._parts)
+
+    @property
+    def delivers_to(self) -> Sequence[Destination]:
+        """See `Running`."""
+        longest: dict[str, float] = {}
+        for delivery in _deliveries(self._parts):
+            address, for_s = delivery.standing.now()
+            longest[address] = max(for_s, longest.get(address, 0.0))
+        found = [Destination(address, for_s) for address, for_s in sorted(longest.items())]
+        return found[:DESTINATIONS_MAX]
 
     @property
     def trouble(self) -> str:

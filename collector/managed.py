@@ -17,7 +17,7 @@ from collector.program import Collector
 from qanat.check import installed_names
 from qanat.control.managed import Managed
 from qanat.control.measures import Measures
-from qanat.control.running import Running
+from qanat.control.running import Destination, Running
 from qanat.control.sampling import TapPoints
 from qanat.errors import ConfigError, RetryableError
 from qanat.flow.faults import Faults
@@ -169,6 +169,11 @@ class RunningNode:
     def is_over(self) -> bool:
         """Agents may always come."""
         return False
+
+    @property
+    def delivers_to(self) -> Sequence[Destination]:
+        """It stores."""
+        return ()
 
     @property
     def trouble(self) -> str:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from qanat.control.documents import KnownNode
-from qanat.control.operations.cluster import LogicalRow, PhysicalRow, Progress
+from qanat.control.documents import KnownNode, Live
+from qanat.control.operations.cluster import Destination, LogicalRow, PhysicalRow, Progress
 from qanat.control.translation import Cluster, Physical
 from qanat.wire.v1 import control_pb2 as wire
 
 LOST = "LOST"
 
 
-def physical_row(master: str, status: wire.NodeStatus) -> PhysicalRow:
-    """A node that is attached to `master`."""
+def listening(live: Live) -> dict[str, str]:
+    """Collectors by the addresses that they listen at."""
+    return {address: name for name, logical in live.collectors.items() for address in logical.values()}
+
+
+def physical_row(
+    master: str, status: wire.NodeStatus, collectors: Mapping[str, str] | None = None
+) -> PhysicalRow:
+    """A node that is attached to `master`. `collectors`: their names, by address."""
     report = status.report
     wanted = {each.logical: each for each in status.wanted}
     reported = {each.logical: each for each in report.logical}
@@ -34,16 +41,28 @@ def physical_row(master: str, status: wire.NodeStatus) -> PhysicalRow:
         heard_s=round(status.heard_s, 3),
         attached_s=round(status.attached_s, 3),
         logical=[
-            _logical_row(name, wanted.get(name), reported.get(name), report.at_ns, status.heard_s)
+            _logical_row(
+                name, wanted.get(name), reported.get(name), report.at_ns, status.heard_s, collectors or {}
+            )
             for name in names
         ],
     )
 
 
 def _logical_row(
-    name: str, wanted: wire.Statement | None, reported: wire.LogicalState | None, at_ns: int, heard_s: float
+    name: str,
+    wanted: wire.Statement | None,
+    reported: wire.LogicalState | None,
+    at_ns: int,
+    heard_s: float,
+    collectors: Mapping[str, str],
 ) -> LogicalRow:
     said = reported or wire.LogicalState()
+
+    def age_s(since_ns: int) -> float:
+        """Both by the node's clock, and how long ago it said so by ours: clocks need not agree."""
+        return round(max(0, at_ns - since_ns) / 1e9 + heard_s, 3)
+
     counters = said.counters
     return LogicalRow(
         logical=name,
@@ -53,8 +72,7 @@ def _logical_row(
         why=said.why or (wanted.waiting if wanted is not None else ""),
         wanted=wanted.hash if wanted is not None else "",
         running=said.running_hash,
-        # Both by the node's clock, and how long ago it said so by ours: clocks need not agree.
-        since_s=round(max(0, at_ns - said.since_ns) / 1e9 + heard_s, 3) if said.since_ns else 0.0,
+        since_s=age_s(said.since_ns) if said.since_ns else 0.0,
         address=said.address,
         attempts=said.attempts,
         events=counters.events,
@@ -66,6 +84,14 @@ def _logical_row(
         unacked_age_s=counters.unacked_age_s,
         dropped_events=counters.dropped_events,
         positions=dict(counters.positions),
+        delivers_to=[
+            Destination(
+                address=each.address,
+                collector=collectors.get(each.address, ""),
+                for_s=age_s(each.since_ns),
+            )
+            for each in said.delivers_to
+        ],
     )
 
 

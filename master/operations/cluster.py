@@ -14,7 +14,15 @@ from master.cache import Snapshot
 from master.desk import Desk
 from master.naming import with_flows
 from master.peers import Answers
-from master.status import as_physical, configured_nowhere, lost_row, merged, physical_of, physical_row
+from master.status import (
+    as_physical,
+    configured_nowhere,
+    listening,
+    lost_row,
+    merged,
+    physical_of,
+    physical_row,
+)
 from qanat.control.documents import KnownNode
 from qanat.control.operations import cluster as calls
 from qanat.control.operations.errors import Kind, OperationError
@@ -39,7 +47,8 @@ async def status(desk: Desk, request: calls.Status, author: str) -> calls.Status
         notes += configured_nowhere(
             cluster, [as_physical(name, node) for name, node in known.items()] + there
         )
-    rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
+    collectors = listening(desk.live)
+    rows = [physical_row(master, each, collectors) for master, each in merged(answers.replies).values()]
     rows += _lost(desk, names, known, answers)
     replies = answers.replies.values()
     if not answers.silent and not desk.is_stale:

@@ -139,6 +139,7 @@ class PhysicalNode:
                 counters=counters.get(each.logical),
                 address=each.address,
                 attempts=each.attempts,
+                delivers_to=self._delivers_to(each.logical),
             )
             for each in self.core.report()
         ]
@@ -298,6 +299,16 @@ class PhysicalNode:
         return timer
 
     # Measuring.
+
+    def _delivers_to(self, name: str) -> list[wire.Destination]:
+        run = self._runs.get(name)
+        if run is None or run.running is None:
+            return []
+        now_ns = time.time_ns()
+        return [
+            wire.Destination(address=each.address, since_ns=now_ns - int(each.for_s * 1e9))
+            for each in run.running.delivers_to
+        ]
 
     def _measure(self, name: str) -> wire.Counters:
         counters = self._program.counters(name)

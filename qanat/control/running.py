@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from qanat.check import check_nodes
@@ -12,6 +13,17 @@ from qanat.flow.parser import parse
 from qanat.metrics import Metrics
 from qanat.throttle import Throttles
 from qanat.wire.v1 import control_pb2 as wire
+
+# Collectors that a report names: more than a fan-out has destinations, fewer than would make reports large.
+DESTINATIONS_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A collector that takes what is delivered, and for how long it has; `address` "": none does."""
+
+    address: str
+    for_s: float
 
 
 class Running(Protocol):
@@ -35,6 +47,10 @@ class Running(Protocol):
     @property
     def is_over(self) -> bool:
         """Its sources have an end, and were read to it. What was read may still be on its way."""
+
+    @property
+    def delivers_to(self) -> Sequence[Destination]:
+        """Each once, at most `DESTINATIONS_MAX`; none where nothing is delivered to collectors."""
 
     @property
     def trouble(self) -> str:

@@ -321,6 +321,29 @@ def test_collector_that_is_added_serves_and_one_that_stops_is_left(cluster):
     assert_drains_clean(cluster, 100)
 
 
+def test_status_says_which_collector_an_agent_delivers_to_and_since_when_none(cluster):
+    c1 = cluster.managed("collector", "c1")
+    cluster.managed("agent", "a1", role="web")
+    cluster.start()
+    cluster.apply(read(cluster) + collect(cluster))
+
+    def delivers_to():
+        found = cluster.status().get(("a1", "web"), {}).get("delivers_to", [])
+        return [(each["address"], each["collector"]) for each in found]
+
+    address = cluster.status()[("c1", "coll")]["address"]
+    cluster.wait_until(lambda: delivers_to() == [(address, "c1")], "the agent to deliver to c1")
+    line = next(line for line in cluster.qanat("status", "-o", "text").splitlines() if "a1" in line)
+    assert "\tc1\t" in line
+    c1.kill()
+    cluster.wait_until(lambda: delivers_to() == [("", "")], "no collector to take anything")
+    c1.start()
+    cluster.wait_until(lambda: delivers_to() == [(address, "c1")], "c1 to be back")
+    written = append(cluster.directory / "in" / "a.log", numbered(0, 100))
+    cluster.wait_until_stored(written)
+    assert_drains_clean(cluster, 100)
+
+
 def test_node_that_is_removed_is_drained_and_gone(cluster):
     cluster.managed("collector", "c1")
     a1 = cluster.managed("agent", "a1", role="web")

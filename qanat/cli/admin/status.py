@@ -18,10 +18,13 @@ from qanat.control.operations import cluster as ops
 
 EXIT_UNSETTLED = 1
 
+# Collectors named in a line: a fan-out has two as a rule, and `--output json` has all of them.
+SHOWN_MAX = 2
+
 NOBODY = "no agent or collector has attached yet; start them with --master, or look whether these are the right masters"
 
 NAMES = click.argument("names", metavar="[NODES]...", nargs=-1, shell_complete=completion_names.nodes)
-HEADER = ("LOGICAL", "PHYSICAL", "STATE", "PROGRESS", "EVENTS", "EVENTS/S", "LAG", "WHY")
+HEADER = ("LOGICAL", "PHYSICAL", "STATE", "PROGRESS", "EVENTS", "EVENTS/S", "LAG", "TO", "WHY")
 
 
 @click.command(name="status")
@@ -35,6 +38,7 @@ def status(session: Session, names: tuple[str, ...], unsettled: bool, exit_code:
     NODES are physical or logical nodes, or flows; none: all. STATE is the node's own (ACTIVE, OPENING, ERROR, NO_PROGRESS, ...).
     PROGRESS compares what runs with what should: applied, applying, waiting, failed, or unknown when no master hears of it.
     LAG is what a source has and no collector has acknowledged, or what a collector has received and not stored; and since when.
+    TO is the collector that an agent delivers to now, or for how long there has been none.
     """
     reply = session.call("status", ops.Status(names=list(names), unsettled=unsettled))
     session.show(reply, lambda: _print(session, reply, unsettled=unsettled))
@@ -43,7 +47,9 @@ def status(session: Session, names: tuple[str, ...], unsettled: bool, exit_code:
 
 def _print(session: Session, reply: ops.StatusReply, *, unsettled: bool) -> None:
     rows = [_row(physical, each) for physical in reply.nodes for each in physical.logical]
-    rows += [(("-", each.name, each.state, "-", "", "", "", "")) for each in reply.nodes if not each.logical]
+    rows += [
+        (("-", each.name, each.state, "-", "", "", "", "", "")) for each in reply.nodes if not each.logical
+    ]
     nothing = "everything runs as it should" if unsettled else NOBODY
     session.rows(HEADER, sorted(rows), nothing)
     if reply.nodes and not any(each.logical for each in reply.nodes) and not unsettled:
@@ -60,8 +66,19 @@ def _row(physical: ops.PhysicalRow, each: ops.LogicalRow) -> tuple[str, ...]:
         each.state,
         each.progress,
         *(("", "", "") if each.state == "LOST" else (str(each.events), f"{each.events_s:.0f}", _lag(each))),
+        _to(each),
         each.why,
     )
+
+
+def _to(each: ops.LogicalRow) -> str:
+    """Two names of collectors, or their addresses; the rest is a number."""
+    shown = [
+        to.collector or to.address or f"none for {_age(to.for_s)}"
+        for to in sorted(each.delivers_to, key=lambda to: to.address)
+    ]
+    more = f" +{len(shown) - SHOWN_MAX}" if len(shown) > SHOWN_MAX else ""
+    return ", ".join(shown[:SHOWN_MAX]) + more
 
 
 def _is_well(reply: ops.StatusReply) -> bool:

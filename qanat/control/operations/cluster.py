@@ -18,8 +18,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     unsettled: bool = False  # only what does not run as it should
 
 
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a logical node delivers, and for how long by now. `address` "": nowhere, all collectors are tried in turn.
+    `collector`: the physical node that listens there, as far as that is known."""
+
+    address: str
+    collector: str = ""
+    for_s: float = 0.0
+
+
 class LogicalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A logical node on a physical one. `progress`: unknown (lost), waiting, applying, applied or failed."""
+    """A logical node on a physical one. `progress`: unknown (lost), waiting, applying, applied or failed. `delivers_to`: of an
+    agent's."""
 
     logical: str
     flow: str = ""
@@ -40,6 +50,7 @@ class LogicalRow(msgspec.Struct, frozen=True, kw_only=True):
     unacked_age_s: float = 0.0
     dropped_events: int = 0
     positions: dict[str, int] = {}
+    delivers_to: list[Destination] = []
 
 
 class PhysicalRow(msgspec.Struct, frozen=True, kw_only=True):

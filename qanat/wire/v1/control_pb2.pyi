@@ -99,7 +99,7 @@ class Report(_message.Message):
     def __init__(self, wanted_revision: _Optional[str] = ..., applied_revision: _Optional[str] = ..., logical: _Optional[_Iterable[_Union[LogicalState, _Mapping]]] = ..., at_ns: _Optional[int] = ...) -> None: ...
 
 class LogicalState(_message.Message):
-    __slots__ = ("logical", "wanted_hash", "running_hash", "state", "why", "since_ns", "counters", "address", "attempts")
+    __slots__ = ("logical", "wanted_hash", "running_hash", "state", "why", "since_ns", "counters", "address", "attempts", "delivers_to")
     LOGICAL_FIELD_NUMBER: _ClassVar[int]
     WANTED_HASH_FIELD_NUMBER: _ClassVar[int]
     RUNNING_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,7 @@ class LogicalState(_message.Message):
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    DELIVERS_TO_FIELD_NUMBER: _ClassVar[int]
     logical: str
     wanted_hash: str
     running_hash: str
@@ -118,7 +119,16 @@ class LogicalState(_message.Message):
     counters: Counters
     address: str
     attempts: int
-    def __init__(self, logical: _Optional[str] = ..., wanted_hash: _Optional[str] = ..., running_hash: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., why: _Optional[str] = ..., since_ns: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., address: _Optional[str] = ..., attempts: _Optional[int] = ...) -> None: ...
+    delivers_to: _containers.RepeatedCompositeFieldContainer[Destination]
+    def __init__(self, logical: _Optional[str] = ..., wanted_hash: _Optional[str] = ..., running_hash: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., why: _Optional[str] = ..., since_ns: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., address: _Optional[str] = ..., attempts: _Optional[int] = ..., delivers_to: _Optional[_Iterable[_Union[Destination, _Mapping]]] = ...) -> None: ...
+
+class Destination(_message.Message):
+    __slots__ = ("address", "since_ns")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_NS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    since_ns: int
+    def __init__(self, address: _Optional[str] = ..., since_ns: _Optional[int] = ...) -> None: ...
 
 class Counters(_message.Message):
     __slots__ = ("events", "bytes", "events_s", "bytes_s", "lag_bytes", "lag_s", "unacked_age_s", "dropped_events", "positions")

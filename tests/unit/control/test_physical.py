@@ -65,6 +65,7 @@ class ScriptedProgram:
 
 class ScriptedRunning:
     trouble = ""
+    delivers_to = ()
     is_over = False
 
     def __init__(self, program, node):

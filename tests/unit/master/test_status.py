@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from master.status import configured_nowhere, lost_row, merged, physical_row
-from qanat.control.documents import Config, KnownNode
+from master.status import configured_nowhere, listening, lost_row, merged, physical_row
+from qanat.control.documents import Config, KnownNode, Live
 from qanat.control.language import installed_language
 from qanat.control.translation import Cluster, Physical
 from qanat.wire.v1 import control_pb2 as wire
@@ -15,13 +15,13 @@ def reply(name, attached_s):
     return wire.StatusReply(nodes=[wire.NodeStatus(name=name, attached_s=attached_s)])
 
 
-def row(wanted, said):
+def row(wanted, said, collectors=None):
     """The only logical node of a physical one."""
     report = wire.Report(logical=[said] if said is not None else [], at_ns=2_000_000_000)
     status = wire.NodeStatus(
         name="n", wanted=[wanted] if wanted is not None else [], report=report, heard_s=1.0
     )
-    (logical,) = physical_row("m", status).logical
+    (logical,) = physical_row("m", status, collectors).logical
     return logical
 
 
@@ -53,6 +53,17 @@ def test_node_that_moved_is_shown_where_it_attached_last():
 )
 def test_progress_compares_what_runs_with_what_should(wanted, reported, progress):
     assert row(wanted, reported).progress == progress
+
+
+def test_collectors_that_are_delivered_to_have_names_where_those_are_known():
+    live = Live(collectors={"host-collector": {"coll": "h:1", "other": "h:2"}})
+    to = [wire.Destination(address=address, since_ns=1_000_000_000) for address in ("h:2", "elsewhere:1", "")]
+    found = row(WANTED, said(delivers_to=to), listening(live)).delivers_to
+    assert [(each.address, each.collector, each.for_s) for each in found] == [
+        ("h:2", "host-collector", 2.0),
+        ("elsewhere:1", "", 2.0),
+        ("", "", 2.0),
+    ]
 
 
 def test_age_of_a_state_needs_no_clock_but_the_nodes_own():

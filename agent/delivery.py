@@ -46,9 +46,7 @@ SMALL_BATCHES_MAX = 32  # the loop handles so many in a few milliseconds
 WAIT_S = 0.1  # how often a branch that is too far ahead looks whether it still is
 LAG_S = 1.0  # how often the source's lag is measured
 RETRY_S_MAX = 60.0  # the longest pause between attempts when no collector of the chain answers
-CHAIN_RETRY_S_MAX = (
-    0.2  # within a chain the next collector is tried at once, but not by all agents in the same ms
-)
+CHAIN_RETRY_S_MAX = 0.2  # the next of a chain is tried at once, but not by all agents in the same ms
 HURRY_S_MAX = 1.0  # after a master's word that collectors changed, which a thousand agents hear at once
 RELEASE_S_MAX = 2.0  # one write to the store; who comes next can do without it
 MEASURE_S = 1.0  # a scrape is some ten times rarer
@@ -78,7 +76,7 @@ class Delivery:
         self.is_over = False  # everything that the source will ever have was read
         self.may_begin = (
             asyncio.Event()
-        )  # to deliver; as soon as it is open, unless somebody clears it before
+        )  # to deliver, as soon as it is open, unless somebody clears it before
         self.may_begin.set()
         self._source = source
         self._context = context
@@ -104,7 +102,7 @@ class Delivery:
         self._hurry = asyncio.Event()
         self._hurried = 0  # attempts that need not wait for long
         self._is_recovered = (
-            False  # the source was told what collectors know: not before may it look for streams
+            False  # the source knows what collectors know: not before may it look for streams
         )
         self._unretired: set[str] = set()  # finished streams that collectors still remember
 

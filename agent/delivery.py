@@ -74,9 +74,7 @@ class Delivery:
         self.standing = Standing(context.clock)
         self.opened = asyncio.Event()  # the source can be read
         self.is_over = False  # everything that the source will ever have was read
-        self.may_begin = (
-            asyncio.Event()
-        )  # to deliver, as soon as it is open, unless somebody clears it before
+        self.may_begin = asyncio.Event()  # to deliver; somebody may clear it before it is open
         self.may_begin.set()
         self._source = source
         self._context = context
@@ -101,9 +99,7 @@ class Delivery:
         self._lost = _NOTHING
         self._hurry = asyncio.Event()
         self._hurried = 0  # attempts that need not wait for long
-        self._is_recovered = (
-            False  # the source knows what collectors know: not before may it look for streams
-        )
+        self._is_recovered = False  # the source knows what collectors know, and may look for streams
         self._unretired: set[str] = set()  # finished streams that collectors still remember
 
     async def run(self) -> None:

@@ -4,7 +4,7 @@ Senders are processes of their own that write prepared messages of 200 bytes as 
 or at a rate (UDP, loopback). The source feeds a `fileChannel`, synced, as in an agent; time runs until the last event is safe in
 it. `events_cpu_s` is for a second of the agent's CPU, which says more on a machine with other work.
 For UDP, what the kernel dropped is printed beside: at a rate that a machine can keep it is 0.
-`spool` and `joined` are `bench/file_sources.py`.
+`spool` and `joined` are `bench/file_sources.py`; what comes in requests, `--only avro` and so on, is `bench/request_sources.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import file_sources
+import request_sources
 import structlog
 
 from agent.losses import DATAGRAMS_LOST
@@ -37,7 +38,7 @@ from qanat.metrics import Metrics
 
 EVENT_BYTES = 200
 CONNECTIONS = 4
-KINDS = ("tcp", "counted", "udp", "spool", "joined")
+KINDS = ("tcp", "counted", "udp", "spool", "joined", *request_sources.KINDS)
 DATAGRAM_BURST = 50  # sent together, as a sender's timer can't be finer than some 0.3 ms
 
 
@@ -158,20 +159,21 @@ def main() -> int:
     for kind in [options.only] if options.only else KINDS:
         directory = Path(tempfile.mkdtemp(prefix="qanat-sources-", dir=options.directory))
         try:
-            read = {"spool": file_sources.spool, "joined": file_sources.joined}.get(kind)
-            if read is not None:
-                result = read(directory, options.events)
-            else:
-                result = measure(kind, directory, options.events, options.rate)
+            results = measured(kind, directory, options.events, options.rate)
         finally:
             shutil.rmtree(directory)
-        if options.json:
-            print(json.dumps(result))
-        else:
-            print(
-                "  ".join(f"{name} {value:,}" if name != "kind" else value for name, value in result.items())
-            )
+        for result in results:
+            shown = [f"{name} {value:,}" if name != "kind" else value for name, value in result.items()]
+            print(json.dumps(result) if options.json else "  ".join(shown))
     return 0
+
+
+def measured(kind: str, directory: Path, events: int, rate: float) -> list[dict[str, Any]]:
+    """The rows of a kind."""
+    if kind in request_sources.KINDS:
+        return [request_sources.measured(kind, per_request) for per_request in request_sources.PER_REQUEST]
+    read = {"spool": file_sources.spool, "joined": file_sources.joined}.get(kind)
+    return [read(directory, events) if read is not None else measure(kind, directory, events, rate)]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """How fast requests become columns: `avro`, `http`, `otlp`, `grpc`, `kafka`. Run by `bench/sources.py`.
 
 What a source does with the bytes of a request, or the messages that a library gives, up to a batch for its channel; without
-sockets, so that nothing is measured but this. Events have bodies of 200 bytes and three attributes; `per_request` is how many come at a time. Rates are for a second of CPU, the best of some turns, as other work on the machine can only make it slower.
+sockets, so that nothing is measured but this. Events have bodies of 200 bytes and three attributes; `per_request` is how many
+come together. Rates are for a second of CPU, the best of some turns, as other work on the machine can only make it slower.
 """
 
 from __future__ import annotations

@@ -68,6 +68,8 @@ def _times(times: Sequence[Any], observed: Sequence[Any]) -> pa.TimestampArray:
 def _of_few(function: Callable[[Any], str | None], values: Sequence[Any]) -> pa.StringArray:
     """The function of each value, called once for each that is different: for what has few of them."""
     known = {value: function(value) for value in {*values}}
+    if len(known) == 1:
+        return pa.repeat(pa.scalar(known[values[0]], pa.string()), len(values))
     return pa.array([*map(known.__getitem__, values)], pa.string())
 
 
@@ -114,7 +116,7 @@ def attribute_columns(
         if name in own_names:
             columns.append(pa.array([*map(methodcaller("get", name), own)], pa.string()))
         if any(name in each for each in shared):
-            columns.append(pa.array([each.get(name) for each in shared], pa.string()).take(where))
+            columns.append(_spread([each.get(name) for each in shared], where))
         made[name] = columns[0] if len(columns) == 1 else pc.coalesce(*columns)
     if len(names) > len(kept):
         known = frozenset(kept)
@@ -124,6 +126,12 @@ def attribute_columns(
         ]
         made[MORE] = pa.array([json.dumps(each) if each else None for each in rest], pa.string())
     return made
+
+
+def _spread(values: Sequence[str | None], where: pa.Int32Array) -> pa.StringArray:
+    if len(values) == 1:
+        return pa.repeat(pa.scalar(values[0], pa.string()), len(where))
+    return pa.array(values, pa.string()).take(where)
 
 
 def _attributes(records: Sequence[Any], reading: Reading) -> list[dict[str, str]]:

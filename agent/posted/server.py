@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from agent.live.server import Server
 from agent.posted.bodies import BAD_REQUEST, TOO_LARGE, Refusal, decoded
@@ -198,6 +198,7 @@ class PostServer(Server):
         """All of it, decompressed. Raises Refusal."""
         if (request.content_length or 0) > self._request_bytes_max:
             raise self._too_large()
+        await _go_on(request)
         body = bytearray()
         try:
             async with asyncio.timeout(REQUEST_S_MAX):
@@ -247,6 +248,13 @@ class PostServer(Server):
         """False when too much is held."""
         self._held_bytes += size_bytes
         return self._held_bytes <= HELD_BYTES_MAX
+
+
+async def _go_on(request: web.BaseRequest) -> None:
+    """Whoever waits to be told before it sends its body is told (RFC 9110, 10.1.1): curl waits a second, others longer."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # nothing of the answer, as aiohttp's own applications have it
 
 
 class _Held:

@@ -148,6 +148,20 @@ def test_records_of_other_programs_are_bodies(feeding: Feeding, body: bytes, bod
     assert feeding.open.bodies == bodies
 
 
+def test_who_waits_to_be_told_before_it_sends_is_told(feeding: Feeding) -> None:
+    with socket.create_connection(("127.0.0.1", feeding.open.source.port), timeout=30) as peer:
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        peer.sendall(head)
+        answers = peer.makefile("rb")
+        assert [answers.readline(), answers.readline()] == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"]
+        peer.sendall(b"a\n")
+        assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+    with socket.create_connection(("127.0.0.1", feeding.open.source.port), timeout=30) as peer:
+        peer.sendall(head.replace(b": 2", b": 200000000"))  # what is refused anyway is not asked for
+        assert peer.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
+    assert feeding.open.bodies == [b"a"]
+
+
 def test_lines_are_events_also_the_last_without_an_end(feeding: Feeding) -> None:
     assert post(feeding, b"a\r\n\nb\nc", LINES)[0] == 200
     assert feeding.open.bodies == [b"a", b"b", b"c"]

@@ -62,7 +62,7 @@ def _read(path: Path) -> _Home | None:
         return msgspec.json.decode(path.read_bytes(), type=_Home)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(
             f"{path} is damaged: {error}; restore it from a backup. Without it, what changed its channel is sent again"
         ) from error

@@ -151,7 +151,7 @@ class Grpc(LiveSource):
     def _seen(self) -> _Seen:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=_Seen)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return _Seen()  # nobody is forgotten
 
     def _note(self) -> None:

@@ -132,7 +132,7 @@ class Tracking(Completion):
             return None
         try:
             return msgspec.json.decode(data, type=Note) if data else Note(0, 0, 0)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return Note(0, 0, 0)
 
     def _write(self, note: str, version: Version, why: str) -> None:

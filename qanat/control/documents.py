@@ -131,7 +131,7 @@ def decode(kind: type[D], value: bytes, path: str) -> D:
     """Raises CorruptError when `value`, read from `path`, is no such document."""
     try:
         return msgspec.json.decode(value, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(
             f"{path} in the coordination store is no {kind.__name__}: {error}; it was written by hand, or by a later version"
         ) from error

@@ -38,7 +38,7 @@ class LastGood:
             stored = msgspec.json.decode(data, type=_Stored)
         except FileNotFoundError:
             return Lasting()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.error(
                 "last_good_unreadable",
                 path=str(self._path),

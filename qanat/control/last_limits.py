@@ -43,7 +43,7 @@ class LastLimits:
             return msgspec.json.decode(self._path.read_bytes(), type=dict[str, Limit])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.error(
                 "limits_unreadable",
                 path=str(self._path),

@@ -66,7 +66,7 @@ def unpack(value: bytes, path: str) -> Staged | None:
         return None
     try:
         return msgspec.msgpack.decode(zlib.decompress(value), type=Staged)
-    except (zlib.error, msgspec.DecodeError) as error:
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(
             f"{path} in the coordination store is no change of ours: {error}; it was written by hand, or by a later version"
         ) from error

@@ -85,7 +85,7 @@ def parse(stored: bytes, path: str) -> bytes | Reference:
         raise CorruptError(f"the value at {path} has a form of its own that this version does not know")
     try:
         return msgspec.msgpack.decode(stored[len(_REFERENCE) :], type=Reference)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(f"the reference at {path} can't be read: {error}") from error
 
 

@@ -58,7 +58,7 @@ def decode_record(value: bytes, path: str) -> Record:
     """Raises CorruptError when `value` is not a record."""
     try:
         return msgspec.msgpack.decode(value, type=Record) if value else Record()
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(
             f"commit record at {path} can't be read ({error}); restore it from a backup"
         ) from error
@@ -68,7 +68,7 @@ def decode_claim(value: bytes, path: str) -> Claim:
     """Raises CorruptError when `value` is not a claim."""
     try:
         return msgspec.msgpack.decode(value, type=Claim)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(f"claim at {path} can't be read ({error}); restore it from a backup") from error
 
 

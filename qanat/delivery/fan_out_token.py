@@ -53,7 +53,7 @@ def decode(token: bytes | None, first_branch: str) -> Token:
         return Token(MAGIC, VERSION, {}, {}, 0)
     try:
         decoded = msgspec.msgpack.decode(token, type=Token)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return Token(MAGIC, VERSION, {first_branch: token}, {}, 0)
     if decoded.version != VERSION:
         raise CorruptError(

@@ -24,9 +24,10 @@ def test_document_is_read_back_and_written_alike():
     assert encode(Limit(1.0, 2.0)) == b'{"bytes_s":2.0,"events_s":1.0}'
 
 
-def test_document_that_is_none_is_an_error_that_names_it():
+@pytest.mark.parametrize("value", [b"{}", b"", b"\xff", b'{"text":"\xff"}'])
+def test_document_that_is_none_is_an_error_that_names_it(value):
     with pytest.raises(CorruptError, match=r"/qanat/config/a .* no Config"):
-        decode(Config, b"{}", "/qanat/config/a")
+        decode(Config, value, "/qanat/config/a")
 
 
 def test_changes_since_a_revision_are_the_paths_of_all_later_ones():

@@ -113,10 +113,10 @@ def mapping_ops(snapshot: Snapshot, mapping: Mapping[str, Collection[str]]) -> l
     ops: list[Op] = []
     for physical, logical in sorted(mapping.items()):
         path = paths.of(paths.MAPPING, physical)
-        if tuple(sorted(logical)) == snapshot.mapping.get(physical, ()):
+        if tuple(sorted(set(logical))) == snapshot.mapping.get(physical, ()):
             continue
         if logical:
-            ops.append(_put(snapshot, path, encode(MappingDocument(sorted(logical)))))
+            ops.append(_put(snapshot, path, encode(MappingDocument(sorted(set(logical))))))
         else:
             ops.append(Delete(path, snapshot.versions[path]))
     return ops
@@ -127,9 +127,9 @@ def notes_besides(
 ) -> list[str]:
     """A sentence for each mapping and each rate limit that becomes another: a plan lists only logical nodes."""
     mapped = [
-        f"{physical} is mapped to {', '.join(sorted(logical)) or 'nothing'}"
+        f"{physical} is mapped to {', '.join(sorted(set(logical))) or 'nothing'}"
         for physical, logical in sorted(mapping.items())
-        if tuple(sorted(logical)) != snapshot.mapping.get(physical, ())
+        if tuple(sorted(set(logical))) != snapshot.mapping.get(physical, ())
     ]
     limited = [
         f"the limit {row.id} becomes {row.events_s:g} events/s, {row.bytes_s:g} bytes/s (0: none)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -65,10 +66,14 @@ async def config(desk: Desk, request: calls.Config, author: str) -> calls.Plan:
     before = snapshot.configs.get(request.logical)
     flow = request.flow or (DEFAULT_FLOW if before is None else before.flow)
     selector = f" @ {request.selector}" if request.selector else ""
-    text = f"{request.logical}{selector} : {request.source} | {request.sink} ;"
-    return await apply(
-        desk, calls.Apply(text=with_flow(text, flow), path="<config>", dry_run=request.dry_run), author
-    )
+    text = with_flow(f"{request.logical}{selector} : {request.source} | {request.sink} ;", flow)
+    names = [edit.logical for edit in (await _checked(desk, text, "<config>")).edits]
+    if names != [request.logical]:
+        raise OperationError(
+            Kind.USAGE,
+            f"these parts say more than one statement, of {', '.join(names)}; `qanat apply` configures several logical nodes",
+        )
+    return await apply(desk, calls.Apply(text=text, path="<config>", dry_run=request.dry_run), author)
 
 
 async def unconfig(desk: Desk, request: calls.Unconfig, author: str) -> calls.Plan:
@@ -86,7 +91,12 @@ async def decommission(desk: Desk, request: calls.Decommission, author: str) -> 
 async def load(desk: Desk, request: calls.Load, author: str) -> calls.Plan:
     """Apply what `save` gave."""
     checked = await _checked(desk, request.text, "<load>")
-    faults = [*map(fault_of, request.mapping), *(fault_of_id(each.id) for each in request.limits)]
+    ids = [each.id for each in request.limits]
+    mapped = {logical for each in request.mapping.values() for logical in each}
+    faults = [*map(fault_of, (*request.mapping, *sorted(mapped))), *map(fault_of_id, ids)]
+    faults += [
+        f"the limit {limit_id} is given twice" for limit_id, count in Counter(ids).items() if count > 1
+    ]
     if fault := next(filter(None, faults), ""):
         raise OperationError(Kind.USAGE, fault)
     wanted = Wanted(checked.edits, mapping=request.mapping, limits=request.limits)

@@ -10,6 +10,7 @@ from master.cache import Snapshot
 from master.desk import Desk
 from qanat.control import paths
 from qanat.control.documents import Config, decode
+from qanat.control.names import fault_of
 from qanat.control.operations import configuration as calls
 from qanat.control.operations.errors import Kind, OperationError
 from qanat.control.statements import as_file
@@ -47,6 +48,7 @@ async def save(desk: Desk, request: calls.Save, author: str) -> calls.Saved:
 
 async def history(desk: Desk, request: calls.History, author: str) -> calls.Configuration:
     """Former versions, the last first."""
+    _refuse_impossible(request.logical)
     directory = paths.of(paths.HISTORY, request.logical)
     newest = (await desk.cache.fresh()).configs.get(request.logical)  # what is staged is not there yet
     names = (await desk.store.children(directory))[-request.limit :]
@@ -64,6 +66,7 @@ async def history(desk: Desk, request: calls.History, author: str) -> calls.Conf
 
 async def version_of(desk: Desk, logical: str, version: int) -> Config | None:
     """A logical node's configuration as it was; None: that is not known."""
+    _refuse_impossible(logical)
     newest = (await desk.cache.fresh()).configs.get(logical)
     if newest is not None and newest.version == version:
         return newest
@@ -81,6 +84,12 @@ def _configured(name: str, found: Config) -> calls.Configured:
         author=found.author,
         time_ns=found.time_ns,
     )
+
+
+def _refuse_impossible(logical: str) -> None:
+    """What is no name is no path either, such as `..`."""
+    if fault := fault_of(logical):
+        raise OperationError(Kind.NOT_FOUND, f"there never was such a logical node: {fault}")
 
 
 def refuse_unknown(snapshot: Snapshot, names: Sequence[str]) -> None:

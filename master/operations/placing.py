@@ -29,6 +29,8 @@ async def map_nodes(desk: Desk, request: calls.Map, author: str) -> calls.Mappin
     """Place logical nodes on a physical one."""
 
     _refuse(fault_of(request.physical))
+    for logical in request.logical:
+        _refuse(fault_of(logical))
 
     def plan(snapshot: Snapshot) -> list[Op]:
         unknown = [name for name in request.logical if not _is_configured(snapshot, name)]

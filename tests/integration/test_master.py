@@ -633,7 +633,19 @@ async def _is_known(admin, name):
         ("map", {"physical": "a\x1b[31mb", "logical": ["web"]}),
         ("map", {"physical": "a" * 1000, "logical": ["web"]}),
         ("limit", {"id": "\x1b[31m", "bytes_s": 1}),
+        ("map", {"physical": "a", "logical": ["\x1b[31m"], "ahead": True}),
+        ("map", {"physical": "a", "logical": [""], "ahead": True}),
         ("load", {"text": AGENTS, "mapping": {"a\nb": ["web"]}}),
+        ("load", {"text": AGENTS, "mapping": {"a": ["web", "\x1b[31m"]}}),
+        ("load", {"text": "", "limits": [{"id": "x", "events_s": each, "bytes_s": 0} for each in (1, 2)]}),
+        (
+            "config",
+            {
+                "logical": "x",
+                "source": 'tail("/") | agentBESink("c") ; y : tail("/")',
+                "sink": 'agentBESink("c")',
+            },
+        ),
     ],
 )
 def test_names_that_nothing_can_have_are_refused(run, operation, arguments):
@@ -646,6 +658,29 @@ def test_names_that_nothing_can_have_are_refused(run, operation, arguments):
                 await admin(operation, **arguments)
             assert caught.value.kind == "USAGE"
             assert c.stored() == before
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("logical", ["", ".", "..", "../leader", "a\0b", "a" * 1000])
+def test_history_of_what_is_no_name_is_not_found(run, logical):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            for operation, more in (("history", {}), ("rollback", {"version": 1})):
+                with pytest.raises(AdminError) as caught:
+                    await admin(operation, logical=logical, **more)
+                assert caught.value.kind == "NOT_FOUND"
+
+    run(scenario())
+
+
+def test_logical_node_that_is_mapped_twice_to_a_physical_one_is_mapped_once(run):
+    async def scenario():
+        async with cluster() as c:
+            admin = await c.admin()
+            await admin("load", text=AGENTS, mapping={"host": ["web", "web"]})
+            assert (await admin("mappings"))["mapping"] == {"host": ["web"]}
 
     run(scenario())
 

@@ -33,7 +33,7 @@ _FIELDS = attrgetter(
     "flags",
     "event_name",
 )
-_ATTRIBUTES, _KEY, _VALUE = attrgetter("attributes"), attrgetter("key"), attrgetter("value")
+_ATTRIBUTES = attrgetter("attributes")
 
 
 def own_columns(records: Sequence[Any]) -> dict[str, pa.Array]:
@@ -138,9 +138,8 @@ def _attributes(records: Sequence[Any], reading: Reading) -> list[dict[str, str]
     """Of each record."""
     lists = [each or () for each in map(_ATTRIBUTES, records)]
     flat = [*chain.from_iterable(lists)]
-    keys = [*map(_KEY, flat)]
+    keys, texts = reading.attributes(flat)
     free = {key: free_name(key or "") for key in {*keys}}
-    texts = reading.texts([*map(_VALUE, flat)])
     pairs = zip(map(free.__getitem__, keys), texts, strict=True)
     parts = map(islice, repeat(pairs), map(len, lists))
     if None in texts:  # it has no value

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from agent.otlp import json as otlp_json
 from agent.otlp.columns import attribute_columns, own_columns
 from agent.otlp.values import JSON, PROTOBUF, Reading
+from agent.otlp.wire import Request
 from agent.posted.rows import record_batch
 from qanat.columns import BODY, HOST
 
@@ -37,10 +37,9 @@ class Logs:
 def of_protobuf(data: bytes, event_bytes_max: int) -> Logs:
     """Raises WrongRequestError."""
     try:
-        request = ExportLogsServiceRequest.FromString(data)
+        return _logs(Request.FromString(data), PROTOBUF, event_bytes_max)
     except DecodeError as error:
         raise WrongRequestError(f"the request is no ExportLogsServiceRequest: {error}") from error
-    return _logs(request, PROTOBUF, event_bytes_max)
 
 
 def of_json(data: bytes, event_bytes_max: int) -> Logs:
@@ -62,6 +61,8 @@ def _logs(request: Any, reading: Reading, event_bytes_max: int) -> Logs:
         fits = pc.less_equal(pc.binary_length(bodies), pa.scalar(event_bytes_max, pa.int32()))
         bodies, kept = bodies.filter(fits), fits.to_pylist()
         rejected = len(records) - len(bodies)
+        if rejected:  # as a request is taken, or refused, whole
+            reading.check(chain.from_iterable(each.attributes or () for each in records))
         records, owners = [*compress(records, kept)], [*compress(owners, kept)]
     if not records:
         return Logs(None, rejected)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 from typing import Any
 
 from agent.otlp import json as otlp_json
+from agent.otlp import wire
 from agent.posted.rows import TAKEN_PREFIX
 from qanat.columns import BODY, HOST, POSITION, PRIORITY, TIMESTAMP
 
@@ -28,15 +30,34 @@ OWN = (
     "event_name",
 )
 
+_KEY, _VALUE = attrgetter("key"), attrgetter("value")
 _KIND, _STRING = methodcaller("WhichOneof", "value"), attrgetter("string_value")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Of a format. `strings`: those of AnyValues, None where one is something else; `value`: as Python has it."""
+    """Of a format. `strings`: those of AnyValues, None where one is something else; `value`: as Python has it; `pair`: an
+    attribute of a record, as a message."""
 
     strings: Callable[[Sequence[Any]], list[str | None]]
     value: Callable[[Any], Any]
+    pair: Callable[[Any], Any] | None = None  # None: it is one
+
+    def attributes(self, found: Sequence[Any]) -> tuple[Sequence[str], Sequence[str | None]]:
+        """Names, and texts. Raises ValueError, DecodeError."""
+        if self.pair is None:
+            return [*map(_KEY, found)], self.texts([*map(_VALUE, found)])
+        distinct = [*dict.fromkeys(found)]
+        pairs = [*map(self.pair, distinct)]
+        numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+        which = [*map(numbers.__getitem__, found)]
+        keys, texts = [*map(_KEY, pairs)], self.texts([*map(_VALUE, pairs)])
+        return [*map(keys.__getitem__, which)], [*map(texts.__getitem__, which)]
+
+    def check(self, found: Iterable[Any]) -> None:
+        """That attributes which nobody asks for are messages. Raises DecodeError."""
+        if self.pair is not None:
+            deque(map(self.pair, found), 0)
 
     def texts(self, values: Sequence[Any]) -> list[str | None]:
         """Strings as they are, all else as JSON; None where there is nothing. Raises ValueError."""
@@ -99,5 +120,5 @@ def _base64(found: bytes) -> str:
     return base64.b64encode(found).decode()
 
 
-PROTOBUF = Reading(_protobuf_strings, _protobuf_value)
+PROTOBUF = Reading(_protobuf_strings, _protobuf_value, wire.KeyValue.FromString)
 JSON = Reading(_json_strings, otlp_json.value)

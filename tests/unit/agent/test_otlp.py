@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcExporter
@@ -244,3 +245,25 @@ def test_no_json_fails_otherwise_than_as_wrong(value: Any) -> None:
     except WrongRequestError:
         return
     assert logs.rows is None or logs.rows.num_rows > 0
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_what_the_published_schema_does_not_read_is_refused_whole(data: st.DataObject) -> None:
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    for number in range(3):
+        record = records.add(time_unix_nano=number)
+        record.body.string_value = "x" * (10 if number else 100)
+        record.attributes.add(key="a").value.string_value = "ü"
+        record.attributes.add(key="b").value.array_value.values.add(string_value="v")
+    sent = bytearray(request.SerializeToString())
+    for _ in range(data.draw(st.integers(0, 2))):
+        sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        ExportLogsServiceRequest.FromString(bytes(sent))
+    except DecodeError:
+        with pytest.raises(WrongRequestError):
+            of_protobuf(bytes(sent), 50)
+    else:
+        of_protobuf(bytes(sent), 50)

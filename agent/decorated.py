@@ -49,6 +49,9 @@ class DecoratedSource(Source):
     def recover(self, known: Mapping[str, int]) -> None:
         self._source.recover(known)
 
+    def knows_its_streams(self) -> bool:
+        return self._source.knows_its_streams()
+
     def poll(self, timeout_s: float) -> list[StreamEvent]:
         if self._ready:
             return self._source.poll(0.0)

@@ -189,7 +189,8 @@ class Delivery:
             async with asyncio.timeout(LAG_S):
                 await self._go.wait()
         except TimeoutError:
-            if self._is_recovered and not self._stopping:
+            is_known = self._is_recovered or await self._thread.ask(self._source.knows_its_streams)
+            if is_known and not self._stopping:
                 await self._hear(0.0)
 
     def _is_done(self) -> bool:

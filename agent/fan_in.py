@@ -73,6 +73,9 @@ class FanIn(Source):
         for source, own in zip(self._sources, _parted(known, len(self._sources)), strict=True):
             source.recover(own)
 
+    def knows_its_streams(self) -> bool:
+        return all(source.knows_its_streams() for source in self._sources)
+
     def poll(self, timeout_s: float) -> list[StreamEvent]:
         until_s = time.monotonic() + timeout_s
         news = self._news()

@@ -131,6 +131,10 @@ class Source(Component):
         A source that lost its own state recognises its streams by it; otherwise it is ignored.
         """
 
+    def knows_its_streams(self) -> bool:
+        """It needs no `recover`, and may be polled before: so it sees what comes and goes while no collector answers."""
+        return False
+
     @abc.abstractmethod
     def poll(self, timeout_s: float) -> list[StreamEvent]:
         """What is new since the last poll. *Blocking*: up to `timeout_s`, while there is neither news nor data to

@@ -234,6 +234,9 @@ class Tail(Source):
         self._situation.changed = True
         self.wake()
 
+    def knows_its_streams(self) -> bool:
+        return self._identified
+
     def close(self) -> None:
         """Save state, close files. Idempotent."""
         if self._watch is not None:

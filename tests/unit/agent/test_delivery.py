@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,13 +35,21 @@ class Short(Source):
         self.news: list[StreamEvent] = [StreamFound(f"s{number}", 0) for number in range(streams)]
         self.readable: list[str] = []
         self.failures = failures
+        self.is_settled = False
+        self.polled = threading.Event()
         self.log: list[str] = []
 
     def open(self) -> None: ...
 
-    def recover(self, known: Mapping[str, int]) -> None: ...
+    def recover(self, known: Mapping[str, int]) -> None:
+        self.log.append("recover")
+
+    def knows_its_streams(self) -> bool:
+        return self.is_settled
 
     def poll(self, timeout_s: float) -> list[StreamEvent]:
+        self.log.append("poll")
+        self.polled.set()
         found = [event for event in self.news if isinstance(event, StreamFound)]
         told = found or self.news[:1]
         del self.news[: len(told)]
@@ -157,6 +166,30 @@ def test_delivery_opens_all_streams_of_a_poll_with_one_message(run: Run, deliver
         _source, retired, end = await deliver(1000)
         await retired.get()
         assert Collector.opened == [1000]
+        await end()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_delivery_looks_for_streams_before_a_collector_answers_if_the_source_knows_its_own(
+    settled: bool, run: Run, deliver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        answers, answer = Collector.send, asyncio.Event()
+        held: list[tuple[Collector, wire.ToCollector]] = []
+        monkeypatch.setattr(shell, "LAG_S", 0.01)
+        monkeypatch.setattr(Collector, "send", lambda *call: held.append(call) or answer.set())
+        source, retired, end = await deliver(1)
+        source.is_settled = settled
+        await answer.wait()  # said hello, and nobody says welcome
+        if settled:
+            assert await asyncio.to_thread(source.polled.wait, 30)
+        monkeypatch.setattr(Collector, "send", answers)
+        for call in held:
+            answers(*call)
+        assert await retired.get() == ("s0",)
+        assert (source.log.index("poll") < source.log.index("recover")) == settled
         await end()
 
     run(scenario())

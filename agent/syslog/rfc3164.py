@@ -18,7 +18,7 @@ from agent.syslog import times
 TAG_BYTES_MAX = 128
 
 # What ends at a colon and is no tag: JSON, assignments, quoted words, lists in brackets; nor is the `http` of a URL.
-_TAG = rb"^[^\x00-\x20\[({}\"'=<>,;|:][^\x00-\x20{}\"=<>,;|]{0,%d}$" % (TAG_BYTES_MAX - 1)
+_TAG = rb"^[^\x00-\x20\[{}\"'=<>,;|:][^\x00-\x20{}\"=<>,;|]{0,%d}$" % (TAG_BYTES_MAX - 1)
 _UNCOLONNED = rb"(?s)^(?P<app>[A-Za-z_/][\w./-]{0,63})\[(?P<pid>\d{1,10})\] (?P<rest>.*)$"
 
 

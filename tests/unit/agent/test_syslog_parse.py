@@ -180,6 +180,7 @@ def at(*parts: int) -> datetime:
         (b"Jan  2 03:04:05 h [core:error] x", (NOW, "h", None, b"[core:error] x")),
         (b"Jan  2 03:04:05 h http://a/b x", (NOW, "h", None, b"http://a/b x")),
         (b"Jan  2 03:04:05 h sshd(pam_unix)[12]: x", (NOW, "h", "sshd(pam_unix)", b"x")),
+        (b"Jan  2 03:04:05 h (sd-pam)[12]: x", (NOW, "h", "(sd-pam)", b"x")),
         (b"Jan  2 03:04:05 h t[12] no colon: x", (NOW, "h", "t", b"no colon: x")),
     ],
 )  # fmt: skip

@@ -21,18 +21,23 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 # Source streams that are shown one by one; --json has all of them.
 _STREAMS_SHOWN = 20
 
+# Logs that an error names: as many as fit into a few lines.
+_LOGS_SHOWN = 10
+
 
 @click.group(name="wal", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """Look into the write-ahead log of a fileChannel.
 
-    DIR is the log's directory, wal-<logical node> in the channel's state directory or in its `path`. All commands only read, and
-    work on the log of a running agent as well as on a copy.
+    DIR is the log's directory: wal-<logical node> in the channel's `path`, else in the agent's state directory. Given a
+    directory above it, they say which logs are there. All commands only read, and work on the log of a running agent as
+    well as on a copy.
 
     \b
-      qanat wal inspect /var/lib/qanat/a1/web/wal-web
-      qanat wal check  /var/lib/qanat/a1/web/wal-web
-      qanat wal export /var/lib/qanat/a1/web/wal-web --from 1000 --to 2000 > events.txt
+      cd /var/lib/qanat/agent-a1
+      qanat wal inspect web/channel/wal-web
+      qanat wal check web/channel/wal-web
+      qanat wal export web/channel/wal-web --from 1000 --to 2000 > events.txt
     """
 
 
@@ -143,9 +148,18 @@ def _survey(directory: Path, *, verify: bool) -> Survey:
         raise ConfigError(f"{directory} can't be read: {error}; name the directory of a log") from error
     if not found.segments:
         raise ConfigError(
-            f"{directory} holds no log: there is no segment (*.wal) in it; name a directory wal-<logical node>"
+            f"{directory} holds no log: there is no segment (*.wal) in it; {_instead(directory)}"
         )
     return found
+
+
+def _instead(directory: Path) -> str:
+    """Which directory to name."""
+    below = sorted({str(segment.parent) for segment in directory.glob("**/*.wal")})
+    if not below:
+        return "name a directory wal-<logical node>"
+    more = f", and {len(below) - _LOGS_SHOWN} more" if len(below) > _LOGS_SHOWN else ""
+    return f"name one of those below it: {', '.join(below[:_LOGS_SHOWN])}{more}"
 
 
 def _events(survey: Survey, first: int, last: int | None) -> Iterator[tuple[int, int, bytes]]:

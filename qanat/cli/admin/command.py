@@ -65,7 +65,7 @@ def admin_options(command: F) -> Callable[..., Any]:
         "--master",
         metavar="HOST:PORT,...",
         envvar="QANAT_MASTER",
-        help="Masters; any of them will do. Default: `master` in ~/.config/qanat/config.toml.",
+        help="Masters; any of them will do. Default: QANAT_MASTER, else `master` in ~/.config/qanat/config.toml.",
     )
     @click.option(
         "--output",

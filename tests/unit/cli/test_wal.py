@@ -106,6 +106,17 @@ def test_export_prints_columns_as_lines_into_a_file(channel, capfdbinary, tmp_pa
     assert target.read_bytes() == b"".join(EVENTS[98:]) + b"x\ny\n"
 
 
+def test_directory_above_logs_is_an_error_that_names_them(tmp_path, capfdbinary):
+    for number in range(12):
+        log = tmp_path / "agent-a1" / f"n{number:02}" / "channel" / f"wal-n{number:02}"
+        log.mkdir(parents=True)
+        (log / "0000000001-00000000000000000000.wal").touch()
+    code, _, err = run(capfdbinary, "inspect", tmp_path)
+    assert code == 2
+    assert f"name one of those below it: {tmp_path}/agent-a1/n00/channel/wal-n00, " in err
+    assert "wal-n09, and 2 more" in err
+
+
 def test_directory_without_a_log_is_an_error_that_says_so(tmp_path, capfdbinary):
     code, _, err = run(capfdbinary, "inspect", tmp_path)
     assert code == 2

@@ -36,6 +36,15 @@ def _name_regex(segment: str) -> str:
     return "".join(out)
 
 
+def _compiled(regex: str, glob: str) -> re.Pattern[str]:
+    try:
+        return re.compile(regex, re.DOTALL)
+    except re.error as error:
+        raise ConfigError(
+            f"the glob {glob} can't be read: {error.msg}; [a-z] is a range from the lower character to the higher one"
+        ) from error
+
+
 class Pattern:
     """One path or glob, absolute. `literal`: a path, whatever is in it. Raises ConfigError for a glob that means nothing."""
 
@@ -56,13 +65,8 @@ class Pattern:
         whole = "/" + "".join(parts).removesuffix("/")
         if self._segments[-1] == "**":
             whole += r"(?!\.)[^/]*"
-        try:
-            self._names = [re.compile(_name_regex(segment), re.DOTALL) for segment in self._segments]
-            self._whole = re.compile(whole, re.DOTALL)
-        except re.error as error:
-            raise ConfigError(
-                f"the glob {self.text} can't be read: {error.msg}; [a-z] is a range from the lower character to the higher one"
-            ) from error
+        self._names = [_compiled(_name_regex(segment), self.text) for segment in self._segments]
+        self._whole = _compiled(whole, self.text)
 
     def matches(self, path: str) -> bool:
         """Whether `path` (absolute) is meant."""
@@ -176,7 +180,8 @@ class Discovery:
     ) -> None:
         self._patterns: list[Pattern | Tree] = [*(Pattern(path, literal=literal) for path in paths), *trees]
         # One expression for all; of no name, it matches none.
-        self._exclude = re.compile("|".join(f"(?:{_name_regex(name)})" for name in exclude), re.DOTALL)
+        names = [_compiled(_name_regex(name), name).pattern for name in exclude]
+        self._exclude = re.compile("|".join(f"(?:{name})" for name in names), re.DOTALL)
         self._literals = {pattern.text for pattern in self._patterns if not pattern.magic}
 
     def matches(self, path: str) -> bool:

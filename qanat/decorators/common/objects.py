@@ -10,6 +10,7 @@ but types that depend on what else is in the block, and no way around a line tha
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import operator
 import secrets
@@ -41,12 +42,14 @@ class Objects:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = tuple(dict.fromkeys(keys))
-        flat = self._keys and not any("." in key for key in self._keys)
         kind: Any = dict[str, Any]
         self._values: Callable[[list[Any]], dict[str, Iterable[Any]]] = self._of_dicts
-        if flat:
-            kind = _struct(self._keys)
-            self._values = lambda objects: _of_structs(self._keys, objects)
+        if self._keys and not any("." in key for key in self._keys):
+            with contextlib.suppress(
+                ValueError
+            ):  # a name with quotes or control characters, which no struct has
+                kind = _struct(self._keys)
+                self._values = lambda objects: _of_structs(self._keys, objects)
         self._block = msgspec.json.Decoder(list[kind | int])
         self._one = msgspec.json.Decoder(kind)
         self._empty = kind()

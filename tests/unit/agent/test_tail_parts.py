@@ -73,6 +73,8 @@ def test_globs_find_what_a_shell_would(tmp_path: Path) -> None:
 def test_glob_that_means_nothing_is_an_error_that_shows_it(glob: str) -> None:
     with pytest.raises(ConfigError, match="bad character range"):
         Discovery([glob], [])
+    with pytest.raises(ConfigError, match="bad character range"):
+        Discovery(["/l"], ["*.gz", glob])
 
 
 def test_state_is_read_back_when_saved(tmp_path: Path) -> None:

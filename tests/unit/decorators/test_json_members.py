@@ -22,3 +22,16 @@ def test_what_json_finds_is_the_same_for_an_old_decorator_and_a_new_one(batches:
     for each in batches:
         batch = lines(*each)
         assert events(old.apply(batch)) == events(chain("json").apply(batch))
+
+
+KEYS = ("a", "b", 'q"', "\\")
+
+
+@given(st.lists(bodies, min_size=1, max_size=4))
+def test_members_with_quotes_in_their_names_can_be_asked_for(found: list[bytes]) -> None:
+    batch = lines(*found)
+    asked, every = (
+        [{key: each.get(key) for key in KEYS} for each in events(chain(text).apply(batch))]
+        for text in (r'json("a", "b", "q\"", "\\")', "json")
+    )
+    assert asked == every

@@ -22,7 +22,7 @@ from master.admin import Operator
 from qanat.control.operations import OPERATIONS
 from qanat.control.operations.errors import HTTP_STATUS, Kind, OperationError
 
-# A flow of ten thousand statements has some megabytes; the store takes no more in one change.
+# A flow of ten thousand statements has some megabytes; over gRPC as much is taken, so that a plan for it still fits a reply.
 BODY_BYTES_MAX = 16 << 20
 
 # Open connections are given so long when the server stops: answers are quick, and streams have no end of their own.

@@ -14,6 +14,7 @@ from master.planning import Edit, changes, config_ops, mapping_ops
 from master.spreading import spread
 from master.writing import Writer
 from qanat.control import paths
+from qanat.coordination import parts
 from qanat.coordination.large import LargeValues
 from qanat.coordination.store import Set
 from qanat.errors import CorruptError, NotConnectedError, OutcomeUnknownError
@@ -136,6 +137,7 @@ def test_large_change_is_staged_and_seen_whole_before_it_is_spread(run):
         assert await writer.write(large("2")) == 2
         assert texts(await other.fresh()) == {"2"}  # without reading what did not change
         assert texts(await check_settled(tree)) == {"2"}
+        assert await store.children(parts.fence_path(paths.STAGED)) == []
 
     run(scenario())
 

@@ -22,6 +22,10 @@ from qanat.coordination.store import SessionState, Store
 from qanat.errors import RetryableError
 from qanat.wire.v1 import control_pb2 as wire
 
+# For a store that was away already when it is asked: the time that a session takes to go to another server. Whoever looks at a
+# cluster in trouble does so again and again, and should not wait for an answer that does not come.
+RECONNECT_S = 1.0
+
 
 class Pushed:
     """Up to which revision the nodes of this master were told."""
@@ -81,9 +85,11 @@ class Desk:
 
     async def snapshot(self) -> Snapshot:
         """The configuration as it is now; while the store does not answer, as it was."""
+        patience_s = RECONNECT_S if self.is_stale and self.cache.is_loaded else None
         try:
-            return await self.cache.fresh()
-        except RetryableError:
+            async with asyncio.timeout(patience_s):
+                return await self.cache.fresh()
+        except (RetryableError, TimeoutError):
             if not self.cache.is_loaded:
                 raise
             return self.cache.snapshot

@@ -200,12 +200,21 @@ def _print_top(session: Session, reply: ops.TopReply) -> None:
     if session.form == "text":
         session.rows(HEADER, shown)
         return
-    total = f"{reply.events_s:.0f} events/s, {reply.bytes_s / 1e6:.1f} MB/s, agents and collectors together"
-    lines = [total, *(table_lines(HEADER, shown) if shown else ["nothing runs"])]
+    lines = [_total(reply), *(table_lines(HEADER, shown) if shown else ["nothing runs"])]
     if sys.stdout.isatty():
         click.clear()
         lines = _fitted(lines, shutil.get_terminal_size().lines - 1)
     click.echo("\n".join(lines))
+
+
+def _total(reply: ops.TopReply) -> str:
+    """By tier: what an agent reads, a collector receives as well."""
+    tiers = []
+    for role, does in (("agent", "read"), ("collector", "receive")):
+        rows = [each for physical in reply.nodes if physical.role == role for each in physical.logical]
+        events_s, bytes_s = sum(each.events_s for each in rows), sum(each.bytes_s for each in rows)
+        tiers.append(f"{role}s {does} {events_s:,.0f} events/s, {bytes_s / 1e6:.1f} MB/s")
+    return "; ".join(tiers)
 
 
 def _fitted(lines: list[str], room: int) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from qanat.cli import main
 from qanat.cli.admin import status, tables, tap
-from qanat.control.operations.cluster import TapEvent
+from qanat.control.operations.cluster import LogicalRow, PhysicalRow, TapEvent, TopReply
 
 HEADER = ("NAME", "STATE", "WHY")
 ROWS = [("web", "ERROR", "the disk is full; make room and it goes on"), ("語", "ACTIVE", "")]
@@ -117,3 +117,15 @@ def test_colours_can_be_turned_off_by_the_environment(monkeypatch, variable, val
     monkeypatch.setattr(main, "_load", lambda name, target: probe)
     assert main.main(["status"]) == 0
     assert seen == [coloured]
+
+
+def test_top_says_how_much_each_tier_does():
+    def node(role, *events_s):
+        rows = [LogicalRow(logical=f"n{rate}", events_s=rate, bytes_s=2e6) for rate in events_s]
+        return PhysicalRow(name=role, role=role, logical=rows)
+
+    nodes = [node("agent", 1000, 234), node("agent", 1), node("collector", 900)]
+    reply = TopReply(nodes=nodes, events_s=2135.0, bytes_s=8e6)
+    assert status._total(reply) == (
+        "agents read 1,235 events/s, 6.0 MB/s; collectors receive 900 events/s, 2.0 MB/s"
+    )

@@ -1,6 +1,6 @@
 """Exit code 0 when the program in this container is well: what QANAT_HEALTH_URL names answers with 200.
 
-By default its /readyz: a master's, else that of an agent or a collector. Every container runs this every few seconds, so it
+By default a master's /readyz, else the /healthz of an agent or a collector. Every container runs this every few seconds, so it
 imports next to nothing: an HTTP client takes three times the processor time.
 """
 
@@ -23,8 +23,11 @@ def targets() -> list[tuple[str, int, str]]:
         host, _, path = named.removeprefix("http://").partition("/")
         name, _, port = host.rpartition(":")
         return [(name.strip("[]"), int(port), f"/{path}")]
-    ports = (os.environ.get(name, "").rpartition(":")[2] for name in ("QANAT_MASTER_HTTP", "QANAT_METRICS"))
-    return [("127.0.0.1", int(port), "/readyz") for port in ports if port.isdigit()]
+    master, metrics = (
+        os.environ.get(name, "").rpartition(":")[2] for name in ("QANAT_MASTER_HTTP", "QANAT_METRICS")
+    )
+    asked = ((master, "/readyz"), (metrics, "/healthz"))
+    return [("127.0.0.1", int(port), path) for port, path in asked if port.isdigit()]
 
 
 def ask(host: str, port: int, path: str) -> tuple[str, str]:

@@ -10,8 +10,10 @@ from msgspec.structs import replace
 
 from qanat.channels.cursors import Cursors
 from qanat.channels.wal import record
+from qanat.channels.wal.cursors import Cursors as LogCursors
 from qanat.channels.wal.log import Log
 from qanat.channels.wal.positions import Positions as LogPositions
+from qanat.channels.wal.reader import LogReader
 from qanat.channels.wal.segment import SegmentReader
 from qanat.component import Prepared
 from qanat.coordination.store import Check, Create, Op, Set
@@ -582,16 +584,6 @@ def log_that_is_full_waits_for_a_commit_that_it_prevents(patch: pytest.MonkeyPat
     patch.setattr(CommitLoop, "_commit", commit)
 
 
-@mutant
-def branch_claims_late_and_believes_the_record_that_it_knew(patch: pytest.MonkeyPatch) -> None:
-    original = BranchLife.claimed
-
-    def claimed(self: BranchLife, *, late: bool = False) -> None:
-        original(self)
-
-    patch.setattr(BranchLife, "claimed", claimed)
-
-
 # Adoption of fan-outs.
 
 
@@ -628,6 +620,54 @@ def owner_whose_branch_was_taken_never_asks(patch: pytest.MonkeyPatch) -> None:
     original = BranchLife.failed
 
     def failed(self: BranchLife, step: Step, *, is_taken: bool = False) -> None:
+        was_claimed = self.is_claimed
         original(self, step)
+        self.is_claimed = was_claimed
 
     patch.setattr(BranchLife, "failed", failed)
+
+
+# Several destinations of one channel.
+
+
+@mutant
+def channel_is_trimmed_by_the_fastest(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Cursors, "passed", lambda self, end: max(self.at.values(), default=end))
+    patch.setattr(LogCursors, "slowest", property(lambda self: max(each.position for each in _places(self))))
+
+
+@mutant
+def required_destination_loses_what_finds_no_room(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Cursors, "expendable", lambda self: max(self.at.values(), default=0))
+    patch.setattr(LogCursors, "floor", property(lambda self: max(each.position for each in _places(self))))
+
+
+@mutant
+def destination_that_nobody_requires_is_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Cursors, "expendable", lambda self: min(self.at.values(), default=0))
+
+
+@mutant
+def losses_of_one_destination_are_those_of_all(patch: pytest.MonkeyPatch) -> None:
+    original = Cursors.newly_lost
+    patch.setattr(Cursors, "newly_lost", lambda self, name, start, end: original(self, "", start, end))
+
+
+@mutant
+def destinations_share_a_cursor(patch: pytest.MonkeyPatch) -> None:
+    def move(self: Any, name: str, position: int) -> None:
+        for place in _places(self):
+            place.position = max(place.position, position)
+
+    patch.setattr(LogCursors, "move", move)
+
+
+@mutant
+def cursor_moves_with_what_it_has_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        LogReader, "position", lambda self: max(self._log.cursors.position(self._cursor), self.bounds()[0])
+    )
+
+
+def _places(cursors: LogCursors) -> Iterable[Any]:
+    return cursors._places.values()

@@ -29,12 +29,12 @@ def test_schedule_is_a_function_of_its_seed() -> None:
 
 
 def test_schedules_inject_every_kind_of_fault() -> None:
-    faults = simulator.simulate(0, 100).faults
+    faults = simulator.simulate(0, 150).faults
     expected = {
         "collector_power_cut", "collector_pause", "collector_stop", "agent_crash", "agent_pause", "second_agent",
         "cut_up", "cut_down", "store_away", "reply_lost", "applied_late", "stale_read", "disk_full", "sync_failure",
         "corrupt_batch", "hello_again", "handover", "source_state_lost", "connection_lost_by_collector",
-        "chain_changes", "branch_away",
+        "chain_changes", "branch_away", "destination_away", "adoption",
     }  # fmt: skip
     assert expected <= set(faults)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Sequence
@@ -54,18 +55,22 @@ class Cursors:
         return [saved for saved in load_all(self._directory).values() if saved is not None]
 
     def restore(self, named: Sequence[Cursor], incarnation: str, oldest: int, end: int) -> None:
-        """Go on where the files say; forget cursors that are not named, and what a crash left half-made. Raises OSError.
+        """Go on where the files say, a new one at the oldest event; forget cursors that are not named, and what a crash left
+        half-made. Raises OSError.
 
-        What is deleted was passed by all, so the oldest event is a floor: no cursor has to be saved before deletion."""
+        One may be behind the oldest event: it has passed what was deleted, which collectors know, or has lost it when there was
+        no room, which is counted when it asks. Hence a new one is saved at once: what is deleted later it has lost."""
         self._incarnation = incarnation
         saved = {each.name: each.position for each in self.load() if each.incarnation == incarnation}
         for cursor in named:
             before = saved.get(cursor.name, -1)
-            self._places[cursor.name] = _Place(cursor, max(oldest, min(before, end)), before)
+            self._places[cursor.name] = _Place(cursor, oldest if before < 0 else min(before, end), before)
         files = {file_name(name) for name in self._places}
         for name in self._directory.list():
             if name.endswith((SUFFIX, SUFFIX + ".new")) and name not in files:
                 self._directory.remove(name)
+        with contextlib.suppress(RetryableError):  # a full disk; it is tried again soon
+            self.save_all()
 
     def position(self, name: str) -> int:
         """Events before it are elsewhere."""
@@ -75,11 +80,6 @@ class Cursors:
         """Never back."""
         place = self._places[name]
         place.position = max(place.position, position)
-
-    def move_all(self, oldest: int) -> None:
-        """There is nothing before it any more."""
-        for place in self._places.values():
-            place.position = max(place.position, oldest)
 
     @property
     def slowest(self) -> int:

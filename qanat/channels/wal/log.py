@@ -301,12 +301,12 @@ class Log:
             self._remove_oldest(slowest)
 
     def _remove_oldest(self, floor: int) -> None:
-        """If all its events are before `floor`. A cursor that was still in it has lost the rest of it."""
+        """If all its events are before `floor`. A cursor that was still in it, or before it, has lost the rest of it: that is
+        counted when it asks for it."""
         with self.guard:
             if len(self.segments.all) < 2 or self.segments.all[0].last > floor:
                 return
             segment = self.segments.drop_oldest()
-            self.cursors.move_all(self.segments.oldest)
         self.segments.remove(segment)
         self._notify()
 

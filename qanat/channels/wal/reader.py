@@ -65,7 +65,8 @@ class LogReader(ChannelReader):
 
     def lag_bytes(self) -> int:
         """Bytes of records that were not read."""
-        return self._tape.unread_bytes(self._number if self._number is not None else self.position())
+        number = self._number if self._number is not None else self.position()
+        return self._tape.unread_bytes(max(number, self.bounds()[0]))
 
     def close(self) -> None:
         """Release the file."""

@@ -96,7 +96,7 @@ class Agent(Process):
             case s.Halt():
                 self._halt()
             case s.Recover():
-                self._world.ledger.check_acked(self.name, command.committed)
+                self._world.ledger.check_acked(self.name, self.host, command.committed)
                 self._recover(command.committed)
             case s.SendHello() | s.SendOpen() | s.SendRetire() | s.SendRelease():
                 self._say(command)
@@ -138,7 +138,7 @@ class Agent(Process):
         )
 
     def _acknowledge(self, command: s.Acknowledge) -> None:
-        self._world.ledger.check_acked(self.name, command.positions)
+        self._world.ledger.check_acked(self.name, self.host, command.positions)
         for stream, position in command.positions.items():
             self.source.acknowledge(stream, position)
         if self.kernel.chance(0.3):
@@ -177,7 +177,7 @@ class Agent(Process):
         if batch is None:
             self._is_reading = False
             return
-        slow = self.kernel.chance(self._world.p_slow_read)
+        slow = self.kernel.chance(max(self._world.p_slow_read, self.host.p_slow))
         delay_s = self.kernel.between(0.02, 0.3) if slow else self.kernel.between(0.0, 0.005)
         self.soon(delay_s, self._was_read, batch, self.core.generation)
 

@@ -9,7 +9,7 @@ from qanat.delivery.fan_out_token import LogPlace, Token
 from qanat.errors import RetryableError
 from qanat.testing.simulation.disk import Disk
 
-LOG_EVENTS_MAX = 90  # a few transactions: full when a branch is away for long
+LOG_EVENTS_MAX = 120  # committed, a few transactions: full when a branch is away for long; a gap counts as much as its events
 
 
 class BranchLog:
@@ -46,7 +46,7 @@ class BranchLog:
         disk = self.disk
         if disk.is_full or disk.is_away:
             raise RetryableError("the log's disk is full")
-        if self.end - disk.released > LOG_EVENTS_MAX:
+        if disk.committed - disk.released > LOG_EVENTS_MAX:
             raise RetryableError("the log is full: a branch does not take its events")
         disk.add(batch.stream, batch.start, batch.end, is_gap=not batch.count)
         self.end = disk.length

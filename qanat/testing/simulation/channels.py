@@ -1,11 +1,9 @@
-"""An agent whose logical node has a channel: the real channel between a file source and the real sender core."""
+"""An agent whose logical node has a channel: the real channel between a file source and real sender cores, one for each
+destination."""
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,84 +11,23 @@ from qanat.batch import Batch, PayloadForm
 from qanat.channels import streams
 from qanat.channels.file import FileChannel, FileChannelConfig
 from qanat.channels.memory import MemoryChannel, MemoryChannelConfig
-from qanat.channels.reader import ChannelReader
 from qanat.channels.wal.log import Log
 from qanat.channels.wal.settings import Settings
-from qanat.component import Channel, Context, Cursor, Full, StreamFinished, StreamFound
-from qanat.delivery import sender_messages as s
+from qanat.component import Channel, Context, Cursor
 from qanat.errors import RetryableError
-from qanat.testing.simulation.agent import Agent
-from qanat.testing.simulation.channel_ledger import event, identity
+from qanat.testing.simulation.channel_ledger import event
+from qanat.testing.simulation.destination import ChannelHost, ChannelSource, Destination
 from qanat.testing.simulation.directory import ModelDirectory
-from qanat.testing.simulation.files import BATCH_EVENTS_MAX, File, FileSource, Host, Read
+from qanat.testing.simulation.files import BATCH_EVENTS_MAX, File, FileSource
 
 if TYPE_CHECKING:
     from qanat.testing.simulation.world import World
 
-CURSOR = "0"
 CAPACITY_EVENTS = 40  # a few batches: often full
 LOG_BYTES = 6000  # some 40 records of a log
 SEGMENT_BYTES = 800  # a handful of records: segments begin and end all the time
+P_SAVE = 0.1  # of cursors, after a sync: in reality once a second
 P_SLOW_SYNC = 0.2  # so that a power cut finds something that is not synced
-READ_BYTES_MAX = 1 << 16  # more than any record here has
-
-
-@dataclass(slots=True)
-class ChannelHost(Host):
-    """A host whose node has a channel. To the sender its files are the channel's streams; what applications write is
-    in `application`. `counted`: what its channels counted, over all processes, of which `ended` have ended. `is_exact`:
-    nothing may be lost or doubled, whatever ends."""
-
-    application: Host = field(default_factory=lambda: Host(""))
-    full: Full = Full.BLOCK
-    is_exact: bool = False
-    ended: int = 0
-    directory: ModelDirectory | None = None
-    counted: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def written(self) -> dict[str, File]:
-        """What applications write to."""
-        return self.application.files
-
-
-class ChannelSource:
-    """The channel's reader, as the simulated agent uses a source."""
-
-    def __init__(self, agent: ChannelAgent, reader: ChannelReader) -> None:
-        self._agent = agent
-        self.reader = reader
-        reader.open()
-
-    def seek(self, stream: str, position: int) -> None:
-        """Read from here next."""
-        self.reader.seek(stream, position)
-
-    def read(self, max_events: int) -> Read | None:
-        """The next batch; the ledger learns what its events are."""
-        batch = self.reader.read(READ_BYTES_MAX)
-        if batch is None:
-            return None
-        bodies = bytes(batch.payload).split(b"\n")[:-1]
-        self._agent.ledger.read(batch.stream, batch.start, [identity(body) for body in bodies])
-        return Read(batch.stream, batch.start, batch.end, batch.count)
-
-    def has_data(self) -> bool:
-        """Something can be read now, if only what is gone."""
-        return self.reader.has_data
-
-    def newly_finished(self) -> list[File]:
-        """A channel's stream ends with its process."""
-        return []
-
-    def acknowledge(self, stream: str, position: int) -> None:
-        """Move the cursor."""
-        self.reader.acknowledge({stream: position})
-
-    def save(self) -> None:
-        """Keep the cursor, if the disk takes it; collectors know it better."""
-        with contextlib.suppress(RetryableError):
-            self.reader.save()
 
 
 class LogChannel(FileChannel):
@@ -111,52 +48,58 @@ class LogChannel(FileChannel):
         return self.log.open(cursors)
 
 
-class ChannelAgent(Agent):
-    """One process. Its feed reads files into the channel; the core sends from the channel."""
-
-    host: ChannelHost
+class ChannelAgent(Destination):
+    """One process, and the sender of its first destination. Its feed reads files into the channel; each sender reads from it."""
 
     def __init__(self, world: World, host: ChannelHost, instance: str, chain: tuple[str, ...]) -> None:
         self._held: Batch | None = None
         self._is_feeding = False
         self._is_syncing = False
+        self.process = self
+        self.senders: list[Destination] = [self]
         super().__init__(world, host, instance, chain)
+        for file in host.written.values():
+            self.notice(file)
+        for other in host.node.hosts[1:]:
+            self.senders.append(_sender(self, other, world.chains[other.name]))
 
     def _open_source(self) -> ChannelSource:
-        host = self.host
-        self.ledger = self._world.ledger.channels
-        context = Context(host.name, host.name, host.name, Path(host.name), count=self._count)
+        node = self.host.node
+        context = Context(
+            self.host.name, self.host.name, self.host.name, Path(self.host.name), count=self._count
+        )
         self.channel = self._open_channel(context)
-        self._taken = dict(self.channel.open([Cursor(CURSOR)]))
-        self.files = FileSource(self.kernel, host.application)
-        reader = self.channel.reader(CURSOR)
-        assert isinstance(reader, ChannelReader)
-        self._add_stream(reader.stream)
-        return ChannelSource(self, reader)
+        self._taken = dict(self.channel.open(node.cursors))
+        self.files = FileSource(self.kernel, node.application)
+        source = super()._open_source()
+        self._add_stream(source.reader.stream)
+        return source
 
     def _open_channel(self, context: Context) -> Channel:
         directory = self.host.directory
         if directory is not None:
             return LogChannel(directory, context, self.name)
-        config = MemoryChannelConfig(events=CAPACITY_EVENTS, full=self.host.full)
+        config = MemoryChannelConfig(events=CAPACITY_EVENTS, full=self.host.node.full)
         channel = MemoryChannel(config, context)
         channel.stream = streams.stream_name(self.host.name, self.name)  # as good as random, and replays
         return channel
 
     def _add_stream(self, stream: str) -> None:
         self.stream = stream
-        if stream not in self.host.files:
-            self.host.files[stream] = File(stream, 0, 0)
-            self._world.ledger.add_stream(self.host.name, stream, 0)
-            self.ledger.add_stream(self.host, stream)
+        for host in self.host.node.hosts:
+            if stream not in host.files:
+                host.files[stream] = File(stream, 0, 0)
+                self._world.ledger.add_stream(host, stream, 0)
 
     def _count(self, name: str, number: int) -> None:
-        self.host.counted[name] += number
+        self.host.node.counted[name] += number
 
     def end(self) -> None:
         """What waits in memory is gone, and its stream is over."""
-        self.host.ended += 1
-        self.host.files[self.stream].done = not self.host.is_exact
+        node = self.host.node
+        node.ended += 1
+        for host in node.hosts:
+            host.files[self.stream].done = not node.is_exact
 
     # The feed.
 
@@ -174,12 +117,16 @@ class ChannelAgent(Agent):
         self.files.seek(file.stream, self.files.position(file))
         self.look()
 
-    def look(self) -> None:
-        """Also feed, if there is something to feed."""
+    def look_at_feed(self) -> None:
+        """Feed, if there is something to feed."""
         if self.alive and not self._is_feeding and (self._held is not None or self.files.has_data()):
             self._is_feeding = True
-            self.soon(self.kernel.between(0.001, 0.04), self._feed)
-        super().look()
+            longest_s = 0.04 if self._held is None else 0.12  # what was refused once may be refused again
+            self.soon(self.kernel.between(0.001, longest_s), self._feed)
+
+    def _look_all(self) -> None:
+        for sender in self.senders:
+            sender.look()
 
     def _feed(self) -> None:
         self._is_feeding = False
@@ -191,7 +138,7 @@ class ChannelAgent(Agent):
                 return
         self._settle()
         self._sync_soon()
-        self.look()
+        self._look_all()
 
     def _is_cut_off(self) -> bool:
         """The power is cut now, while the disk has nothing of what was put last, or a part."""
@@ -214,12 +161,14 @@ class ChannelAgent(Agent):
         try:
             self.channel.log.sync()
             self.channel.log.reap()
-        except OSError as error:
+            if self.kernel.chance(P_SAVE):
+                self.channel.log.cursors.save_all()
+        except (OSError, RetryableError) as error:
             self.kernel.note(self.name, f"log not synced: {error}")
         self._settle()
         if self.channel.log.positions.has_moved or self.channel.log.can_reap or self._held is not None:
             self._sync_soon()
-        self.look()
+        self._look_all()
 
     def _read_file(self) -> Batch | None:
         read = self.files.read(BATCH_EVENTS_MAX)
@@ -231,10 +180,38 @@ class ChannelAgent(Agent):
 
     def _put(self, batch: Batch) -> bool:
         try:
-            return self.channel.put(batch)
+            is_taken = self.channel.put(batch)
         except RetryableError as error:
             self.kernel.note(self.name, f"channel refuses: {error}")
             return False
+        self._check_room(batch, is_taken)
+        return is_taken
+
+    def _check_room(self, batch: Batch, is_taken: bool) -> None:
+        """It never has more than it may; and what nobody waits for makes nobody wait."""
+        if isinstance(self.channel, LogChannel):
+            size = self.channel.log.segments.bytes
+            if size > LOG_BYTES + 2 * SEGMENT_BYTES:
+                self.kernel.fail(f"the log of {self.name} has {size} bytes")
+            return
+        events = self._kept()
+        if events > CAPACITY_EVENTS:
+            self.kernel.fail(f"the channel of {self.name} has {events} events")
+        wanted = self._bounds()[1] - self._expendable()
+        if not is_taken and wanted + BATCH_EVENTS_MAX + batch.count <= CAPACITY_EVENTS:
+            self.kernel.fail(f"the channel of {self.name} refuses events, it has to keep {wanted}")
+
+    def _expendable(self) -> int:
+        """What is before this nobody has to be waited for."""
+        positions: list[tuple[bool, int]] = [
+            (each.host.required, each.source.reader.position()) for each in self.senders
+        ]
+        required = [position for is_required, position in positions if is_required]
+        return min(required) if required else max(position for _, position in positions)
+
+    def _kept(self) -> int:
+        fill = self.channel.fill()
+        return 0 if fill is None else fill.events
 
     def _settle(self) -> None:
         """Tell the source what is safe; forget what is finished, and was durably forgotten by the source."""
@@ -247,35 +224,25 @@ class ChannelAgent(Agent):
 
     def _measure(self) -> None:
         """How far the channel can be read."""
-        self.host.files[self.stream].size = self._bounds()[1]
-
-    def _bounds(self) -> tuple[int, int]:
-        reader: ChannelReader = self.source.reader
-        return reader.bounds()
-
-    # The core.
-
-    def _recover(self, committed: Mapping[str, int]) -> None:
-        self.source.reader.recover(committed)
-        self.soon(0.0, self._hear)
-
-    def _hear(self) -> None:
-        for news in self.source.reader.poll(0.0):
-            if isinstance(news, StreamFound):
-                self.handle(s.Found({news.stream: news.position}))
-            elif isinstance(news, StreamFinished):
-                self.handle(s.Finished({news.stream: news.end}))
+        end = self._bounds()[1]
+        for host in self.host.node.hosts:
+            host.files[self.stream].size = end
 
     def unacked(self) -> list[str]:
-        """What is still on its way to the channel or through it."""
+        """What is still on its way to the channel or through it, or stays there."""
         missing = [
             f"{self.name} has taken {self.files.position(file)} of {file.stream}, which has {file.size}"
-            for file in self.host.application.files.values()
+            for file in self.host.written.values()
             if not file.done and self.files.position(file) != file.size
         ]
-        end = self._bounds()[1]
-        if self.source.reader.position() != end:
-            missing.append(
-                f"{self.name} is at {self.source.reader.position()} of {self.stream}, which has {end}"
-            )
-        return missing
+        if self._kept():
+            missing.append(f"the channel of {self.name} keeps {self._kept()} events")
+        return [*missing, *super().unacked()]
+
+
+def _sender(process: ChannelAgent, host: ChannelHost, chain: tuple[str, ...]) -> Destination:
+    sender = Destination.__new__(Destination)
+    sender.process = process
+    number = process.name.rpartition(".")[2]
+    Destination.__init__(sender, process._world, host, f"{host.name}.{number}", chain)
+    return sender

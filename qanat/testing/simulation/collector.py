@@ -105,7 +105,7 @@ class Collector(Process):
             case r.SendOpened():
                 connection.down(s.OpenedAt(local, dict(command.positions)))
             case r.SendAck():
-                self._world.ledger.check_acked(self.name, command.positions)
+                self._world.ledger.check_acked(self.name, connection.agent.host, command.positions)
                 connection.down(s.Acked(local, dict(command.positions)))
             case r.SendRewind():
                 connection.down(s.Rewound(local, dict(command.positions)))
@@ -126,7 +126,8 @@ class Collector(Process):
         if event.corrupt:
             self.kernel.fail(f"{self.name} appends a corrupt batch of {event.stream}")
         is_gap = event.payload_bytes == 0
-        reason = self.tenant.append(event.stream, event.start, event.end, is_gap=is_gap)
+        stream = event.stream + self.connections[event.connection].agent.host.suffix
+        reason = self.tenant.append(stream, event.start, event.end, is_gap=is_gap)
         if reason is not None:
             self.kernel.faults["append_refused"] += 1
             self.soon(self.kernel.between(0.0, 0.05), self.handle, r.AppendFailed(reason))
@@ -208,7 +209,7 @@ class Collector(Process):
 
     def _check(self) -> None:
         """Memory is bounded: by senders and their streams, and procedures by senders."""
-        core, senders = self.core, len(self._world.hosts)
+        core, senders = self.core, len(self._world.senders)
         running: dict[int, Any] = core._running
         if len(running) > 1 + 2 * senders:
             self.kernel.fail(f"{self.name} has {len(running)} procedures for {senders} senders")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from qanat.delivery import sender_messages as s
 from qanat.testing.simulation.adopter import Adopter
 from qanat.testing.simulation.agent import Agent
-from qanat.testing.simulation.channels import ChannelHost
 from qanat.testing.simulation.collector import Collector
+from qanat.testing.simulation.destination import ChannelHost
 from qanat.testing.simulation.disk import Disk
 from qanat.testing.simulation.files import Host
 from qanat.testing.simulation.world import World
@@ -16,10 +16,12 @@ from qanat.testing.simulation.world import World
 P_HANDOVERS = 0.12  # of the schedules are about handovers
 P_LATE_COMMITS = 0.12
 P_ROTATIONS = 0.2
+P_DAMAGE = 0.08
 P_ADOPTIONS = 0.1
 P_FAN_OUT_ADOPTIONS = 0.6  # of those that have a fan-out and no such theme
 P_DEAD = 0.4  # of those lose a collector for good, if others can do without it
 P_LOGS = 0.5  # of those that have a write-ahead log
+P_DESTINATION_AWAY = 0.8  # of several destinations of a channel one
 P_BRANCH_AWAY = 0.5  # of those that have a fan-out
 NOBODY = "nobody"  # a collector that is not there
 
@@ -30,6 +32,7 @@ class Faults:
     def __init__(self, world: World) -> None:
         self._world = world
         self._kernel = world.kernel
+        self._p_adopter_crash = 0.2
         everything: list[Callable[[], None]] = [
             self._crash_collector,
             self._pause_collector,
@@ -53,14 +56,16 @@ class Faults:
         self._interval_s = chance.choice((0.07, 0.15, 0.3))
         self._draw_rates()
         self._draw_branches()
+        self._draw_destinations()
         themes = (
             self._draw_handovers,
             self._draw_late_commits,
             self._draw_adoptions,
             self._draw_rotations,
+            self._draw_damage,
             None,
         )
-        shares = (P_HANDOVERS, P_LATE_COMMITS, P_ADOPTIONS, P_ROTATIONS)
+        shares = (P_HANDOVERS, P_LATE_COMMITS, P_ADOPTIONS, P_ROTATIONS, P_DAMAGE)
         (theme,) = chance.choices(themes, (*shares, 1.0 - sum(shares)))
         if theme is not None:
             theme()
@@ -78,6 +83,26 @@ class Faults:
         if branches and self._kernel.chance(P_BRANCH_AWAY):
             away = self._kernel.random.choice(branches)
             self._kernel.after(self._kernel.between(0.0, 0.5), self._branch_away, away)
+
+    def _draw_destinations(self) -> None:
+        """Where several destinations read from one channel, one is slow or reaches nobody for most of the trouble."""
+        for host in self._world.hosts.values():
+            hosts = host.node.hosts if isinstance(host, ChannelHost) else []
+            if len(hosts) > 1 and self._kernel.chance(P_DESTINATION_AWAY):
+                away = self._kernel.random.choice(hosts)
+                away.p_slow = self._kernel.random.choice((0.0, 1.0))
+                if not away.p_slow:
+                    self._kernel.after(self._kernel.between(0.0, 0.5), self._destination_away, away)
+
+    def _destination_away(self, host: Host) -> None:
+        self._kernel.fault("destination_away", host.name)
+        seconds = self._kernel.between(0.5, 2.5)
+        for name in self._world.disks:
+            self._world.cut(host.name, name, up=True, down=True, seconds=seconds)
+
+    def _some_branch_away(self) -> None:
+        branches = [branch for disk in self._world.disks.values() for branch in disk.branches]
+        self._branch_away(self._kernel.random.choice(branches))
 
     def _branch_away(self, disk: Disk) -> None:
         self._kernel.fault("branch_away", disk.name)
@@ -129,6 +154,15 @@ class Faults:
         self._world.p_new_file = 0.9
         self._world.p_slow_read = 0.5
         self._world.network.p_corrupt = self._kernel.random.choice((0.0, 0.1))
+
+    def _draw_damage(self) -> None:
+        """Batches that are damaged on a long way, while those of the file that takes the place of theirs are on it, too: what was
+        sent before a rewind arrives behind it, and may be committed before the rewind is followed."""
+        self._kinds = [self._chain_changes, self._second_agent]
+        self._interval_s = 0.5
+        self._world.p_new_file = 0.9
+        self._world.network.delay_s_max = 0.25
+        self._world.network.p_corrupt = 0.15
 
     def _draw_late_commits(self) -> None:
         """Collectors that die while what they asked the store for is still to happen."""
@@ -205,7 +239,7 @@ class Faults:
         adopter = self._world.adopt(name)
         if self._kernel.chance(0.3):
             self._kernel.after(self._kernel.between(0.0, 0.2), self._pause_adopter, adopter)
-        if self._kernel.chance(0.2):
+        if self._kernel.chance(self._p_adopter_crash):
             self._kernel.after(self._kernel.between(0.0, 0.5), self._crash_adopter, adopter)
 
     def _adoptable(self) -> list[str]:
@@ -241,7 +275,7 @@ class Faults:
     def _spoil_state(self, host: Host) -> None:
         """A source's own state may be lost, or older than it was."""
         if isinstance(host, ChannelHost):
-            host = host.application
+            host = host.node.application
         if self._kernel.chance(0.2):
             self._kernel.fault("source_state_lost", host.name)
             host.saved = {}

@@ -36,6 +36,8 @@ class Host:
     saved: dict[str, int] = field(default_factory=dict)
     older: list[dict[str, int]] = field(default_factory=list)
     ack_on_receipt: bool = False
+    suffix: str = ""  # of its streams in the ledger: several senders may have one of that name
+    p_slow: float = 0.0  # of its reads
 
     @property
     def written(self) -> dict[str, File]:

@@ -10,6 +10,7 @@ from qanat.delivery.documents import Claim, Record
 from qanat.delivery.fan_out import Mark
 from qanat.delivery.fan_out_token import Token
 from qanat.testing.simulation.channel_ledger import ChannelLedger
+from qanat.testing.simulation.destination import ChannelHost
 from qanat.testing.simulation.disk import Disk, Stored, length_of
 from qanat.testing.simulation.fan_out import token_of
 from qanat.testing.simulation.files import Host
@@ -28,7 +29,7 @@ class Ledger:
         self._disks: dict[str, Disk] = {}
         self._commit_paths: dict[str, str] = {}
         self._claim_paths: dict[str, str] = {}
-        self._owner_of: dict[str, str] = {}  # stream -> sender
+        self._owner_of: dict[str, str] = {}  # stream, with its suffix -> sender
         self._records: dict[str, Record] = {}
         self._claims: dict[str, Claim] = {}
 
@@ -42,10 +43,12 @@ class Ledger:
         self._hosts[host.name] = host
         self._claim_paths[documents.claim_path(host.name)] = host.name
 
-    def add_stream(self, sender: str, stream: str, start: int) -> None:
-        """Watch this stream."""
-        self.stored[stream] = start
-        self._owner_of[stream] = sender
+    def add_stream(self, host: Host, stream: str, start: int) -> None:
+        """Watch this stream of this sender."""
+        self.stored[stream + host.suffix] = start
+        self._owner_of[stream + host.suffix] = host.name
+        if isinstance(host, ChannelHost):
+            self.channels.add_stream(host, stream)
 
     def token(self, sink: str) -> bytes | None:
         """What is committed of it."""
@@ -111,28 +114,31 @@ class Ledger:
         at = self.stored[stream]
         if start < at:
             self._kernel.fail(f"doubled: {sink} stores {stream} from {start}, stored up to {at}")
-        if start > at and not self.channels.is_skipped(stream, at, start):
+        host = self._hosts[self._owner_of[stream]]
+        own = stream.removesuffix(host.suffix)
+        if start > at and not self.channels.is_skipped(own, at, start):
             self._kernel.fail(f"lost or out of order: {sink} stores {stream} from {start}, stored up to {at}")
-        claim = self._claims.get(self._owner_of[stream])
+        claim = self._claims.get(host.name)
         if claim is None or claim.owner != sink:
             self._kernel.fail(f"{sink} commits {stream} without its claim: {claim}")
-        before = self._hosts[self._owner_of[stream]].files[stream].before
+        before = host.files[own].before
         if before is not None and self.stored[before.stream] != before.size:
             self._kernel.fail(
                 f"{sink} stores {stream}, which comes behind {before}, stored {self.stored[before.stream]}"
             )
         self.stored[stream] = end
         self.batches += 1
-        if self._hosts[self._owner_of[stream]].written is not self._hosts[self._owner_of[stream]].files:
-            self.channels.stored(stream, start, end, is_gap=batch.is_gap)
+        if isinstance(host, ChannelHost):
+            self.channels.stored(host, own, start, end, is_gap=batch.is_gap)
 
     def _check_positions(self, sender: str) -> None:
         """The larger of the claim's base and the owner's record is where every stream of this sender is in storage."""
         claim = self._claims[sender]
         record = self._records.get(claim.owner)
         positions = documents.merged(claim.base, record.positions.get(sender, {}) if record else {})
-        for stream, file in self._hosts[sender].files.items():
-            stored, known = self.stored[stream], positions.get(stream)
+        host = self._hosts[sender]
+        for stream, file in host.files.items():
+            stored, known = self.stored[stream + host.suffix], positions.get(stream)
             if file.done:
                 continue  # nobody asks again: the store may have forgotten it, or have an old entry left in some record
             if known is None and stored != file.start:
@@ -140,10 +146,10 @@ class Ledger:
             if known is not None and known != stored:
                 self._kernel.fail(f"the store has {stream} at {known}, storage up to {stored}; {claim}")
 
-    def check_acked(self, who: str, positions: Mapping[str, int]) -> None:
+    def check_acked(self, who: str, host: Host, positions: Mapping[str, int]) -> None:
         """Nothing is acknowledged that is not committed in storage, unless its sender wants it acked on receipt."""
         for stream, position in positions.items():
-            stored, host = self.stored[stream], self._hosts[self._owner_of[stream]]
+            stored = self.stored[stream + host.suffix]
             is_early = position > stored and not self.channels.is_skipped(stream, stored, position)
             if is_early and not host.ack_on_receipt:
                 self._kernel.fail(f"{who} acks {stream} up to {position}, stored up to {stored}")
@@ -152,8 +158,9 @@ class Ledger:
         """What is still missing for everything to be stored, visible and, if finished, forgotten; nothing in the end."""
         for host in self._hosts.values():
             for file in host.files.values():
-                if self.stored[file.stream] != file.size and not (file.done and host.ack_on_receipt):
-                    yield f"{file.stream} stored {self.stored[file.stream]} of {file.size}"
+                stored = self.stored[file.stream + host.suffix]
+                if stored != file.size and not (file.done and host.ack_on_receipt):
+                    yield f"{file.stream}{host.suffix} stored {stored} of {file.size}"
         yield from self.channels.unfinished_business()
         for host in self._hosts.values():
             for file in host.files.values():

@@ -9,9 +9,10 @@ from qanat.delivery import receiver_messages as r
 from qanat.errors import RetryableError
 from qanat.testing.simulation.adopter import Adopter
 from qanat.testing.simulation.agent import Agent
-from qanat.testing.simulation.channels import ChannelAgent, ChannelHost
+from qanat.testing.simulation.channels import ChannelAgent
 from qanat.testing.simulation.collector import Collector
 from qanat.testing.simulation.coordination import SimulatedStore
+from qanat.testing.simulation.destination import ChannelHost, Destination, Node
 from qanat.testing.simulation.directory import ModelDirectory
 from qanat.testing.simulation.disk import Disk
 from qanat.testing.simulation.files import File, Host
@@ -20,12 +21,14 @@ from qanat.testing.simulation.ledger import Ledger
 from qanat.testing.simulation.network import KEEPALIVE_S, Network
 
 FILES_MAX = 7  # of one host
-P_MEMORY = 0.15  # of the hosts are acked on receipt, behind a channel in memory
-P_FAN_OUT = 0.15  # of the worlds have collectors that store in several sinks
-FAN_OUTS = ((0, 2), (1, 1), (1, 1), (2, 1))  # so many branches that are required, and that are not
+P_MEMORY = 0.13  # of the hosts are acked on receipt, behind a channel in memory
+P_FAN_OUT = 0.18  # of the worlds have collectors that store in several sinks
+FAN_OUTS = ((0, 2), (0, 2), (1, 1), (2, 1))  # so many branches that are required, and that are not
 ADOPT_S = 0.5  # of virtual time, between looks at what a dead collector has left
 P_SHARED = 0.6  # of those have their logs where adopters reach them
-P_LOG = 0.15  # have a write-ahead log before level E2E
+DESTINATIONS = (1, 1, 1, 1, 2, 2, 3)  # of a channel
+P_REQUIRED = 0.35  # of several destinations
+P_LOG = 0.13  # have a write-ahead log before level E2E
 
 
 class World:
@@ -43,6 +46,7 @@ class World:
         self.healing = False
         self.disks: dict[str, Disk] = {}
         self.hosts: dict[str, Host] = {}
+        self.senders: dict[str, Host] = {}  # hosts, and what else their processes send as
         self.chains: dict[str, tuple[str, ...]] = {}
         self.collectors: dict[str, Collector] = {}
         self.adopters: list[Adopter] = []  # the living
@@ -56,14 +60,15 @@ class World:
         chance = self.kernel.random
         required, fed = chance.choice(FAN_OUTS) if self.kernel.chance(P_FAN_OUT) else (0, 0)
         is_shared = chance.random() < P_SHARED
-        for name in [f"c{index}" for index in range(chance.choice((2, 2, 3)))]:
+        for name in [f"c{index}" for index in range(chance.choice((2, 2, 3)) if not required + fed else 2)]:
             self.disks[name] = Disk(self.kernel, name)
             self.disks[name].branches = self._new_branches(name, required, fed)
             self.disks[name].is_shared = is_shared
             self.ledger.add_sink(self.disks[name])
             self.start_collector(name)
-        for name in [f"h{index}" for index in range(chance.choice((1, 1, 2, 3)))]:
-            self._build_host(name)
+        senders = chance.choice((1, 1, 2, 3))
+        while len(self.senders) < senders:
+            self._build_host(f"h{len(self.hosts)}")
         for name in self.hosts:
             self.kernel.after(self.kernel.between(0.0, 0.3), self.start_agent, name)
 
@@ -75,28 +80,44 @@ class World:
 
     def _build_host(self, name: str) -> None:
         host = self.hosts[name] = self._new_host(name)
-        self.ledger.add_host(host)
+        for sender in host.node.hosts if isinstance(host, ChannelHost) else [host]:
+            self.senders[sender.name] = sender
+            self.ledger.add_host(sender)
+            self.chains[sender.name] = self._new_chain()
         for _ in range(self.kernel.random.choice((1, 2, 3))):
             self.add_file(host)
+
+    def _new_chain(self) -> tuple[str, ...]:
         chain = list(self.disks)
         self.kernel.random.shuffle(chain)
         if self.kernel.chance(0.25):
-            chain = [
-                chain[0],
-                chain[1],
-                chain[1],
-            ]  # tries the second twice: it comes back to where it was at once
-        self.chains[name] = tuple(chain)
+            first, second = chain[:2]  # tries the second twice: it comes back to where it was at once
+            chain = [first, second, second]
+        return tuple(chain)
 
     def _new_host(self, name: str) -> Host:
         """Most read files and send them, at level E2E; others have a channel."""
         kind = self.kernel.random.random()
         if kind < P_MEMORY:
             full = Full.DROP if kind < P_MEMORY / 2 else Full.BLOCK
-            return ChannelHost(name, ack_on_receipt=True, full=full)
+            return self._new_destinations(name, Node(Host(name), full), ack_on_receipt=True)
         if kind < P_MEMORY + P_LOG:
-            return ChannelHost(name, is_exact=True, directory=ModelDirectory(self.kernel, name))
+            node = Node(Host(name), is_exact=True, directory=ModelDirectory(self.kernel, name))
+            return self._new_destinations(name, node, ack_on_receipt=False)
         return Host(name)
+
+    def _new_destinations(self, name: str, node: Node, *, ack_on_receipt: bool) -> ChannelHost:
+        """One, or several of which some are required. Gives the first, which has the node's name."""
+        number = self.kernel.random.choice(DESTINATIONS)
+        for index in range(number):
+            suffix = f"#{index}" if index else ""
+            required = number == 1 or self.kernel.chance(P_REQUIRED)
+            node.hosts.append(
+                ChannelHost(
+                    name + suffix, ack_on_receipt=ack_on_receipt, suffix=suffix, node=node, required=required
+                )
+            )
+        return node.hosts[0]
 
     def all_disks(self) -> list[Disk]:
         """Also those of branches."""
@@ -112,7 +133,7 @@ class World:
         file.before = before
         host.written[file.stream] = file
         if host.written is host.files:
-            self.ledger.add_stream(host.name, file.stream, start)
+            self.ledger.add_stream(host, file.stream, start)
         for agent in self.agents:
             if agent.host is host:
                 agent.notice(file)
@@ -162,8 +183,9 @@ class World:
             self.kernel.note(instance, f"does not start: {error}")
             self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, name)
             return
-        self.instances[agent.name] = agent
-        self.agents.append(agent)
+        for each in agent.senders if isinstance(agent, ChannelAgent) else [agent]:
+            self.instances[each.name] = each
+            self.agents.append(each)
 
     def agents_of(self, name: str) -> list[Agent]:
         """The living processes of this sender."""
@@ -174,7 +196,7 @@ class World:
         self._end_agent(agent)
         if power and isinstance(agent.host, ChannelHost) and agent.host.directory is not None:
             agent.host.directory.lose_power()
-        self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, agent.host.name)
+        self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, _process_name(agent))
 
     def ensure_agent(self, name: str) -> None:
         """A supervisor starts the agent unless it runs."""
@@ -196,16 +218,18 @@ class World:
             self.kernel.fail(
                 f"{agent.name} halts, though every other process of its name ended before it began"
             )
-        if not self.agents_of(agent.host.name):
-            self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, agent.host.name)
+        name = _process_name(agent)
+        if not self.agents_of(name):
+            self.kernel.after(self.kernel.between(0.05, 1.2), self.ensure_agent, name)
 
     def _end_agent(self, agent: Agent) -> None:
-        agent.alive = False
-        agent.ended_s = self.kernel.now_s
         agent.end()
-        self.agents.remove(agent)
-        if agent.connection is not None:
-            agent.connection.agent_closes()
+        for each in agent.process.senders if isinstance(agent, Destination) else [agent]:
+            each.alive = False
+            each.ended_s = self.kernel.now_s
+            self.agents.remove(each)
+            if each.connection is not None:
+                each.connection.agent_closes()
 
     def start_collector(self, name: str) -> None:
         """A process of this sink, unless there is one: the directory is locked."""
@@ -284,7 +308,7 @@ class World:
 
     def _keepalive_fails(self, collector: Collector) -> None:
         if collector.paused and collector.alive:
-            for host in self.hosts:
+            for host in self.senders:
                 self.network.give_up(host, collector.name)
 
     # The end.
@@ -297,7 +321,8 @@ class World:
         self.p_slow_disk = self.p_slow_read = self.p_slow_branch = 0.0
         for disk in self.all_disks():
             disk.heal()
-        for host in self.hosts.values():
+        for host in self.senders.values():
+            host.p_slow = 0.0
             if isinstance(host, ChannelHost) and host.directory is not None:
                 host.directory.heal()
         for agent in list(self.agents):
@@ -323,3 +348,8 @@ class World:
             yield from collector.unforgotten()
         yield from (f"{adopter.name} has not ended" for adopter in self.adopters)
         yield from (f"{name} is not up" for name in self.disks.keys() - self.dead - self.collectors.keys())
+
+
+def _process_name(agent: Agent) -> str:
+    """What it is started by."""
+    return agent.process.host.name if isinstance(agent, Destination) else agent.host.name

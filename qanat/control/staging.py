@@ -29,8 +29,8 @@ from qanat.errors import CorruptError
 # A change that is larger is staged: a quarter of what ZooKeeper takes in one request, since parents that are missing come on top.
 DIRECT_BYTES_MAX = 256 << 10
 
-# Of a request that spreads. Servers remember the last 500 requests at three times their size: 100 MB at most, and 400 if these were
-# as large as a direct one may be. Nobody waits for them.
+# Of a request that spreads. Servers remember the last 500 requests at three times their size: 100 MB at most, and 400 if
+# these were as large as a direct one may be. Nobody waits for them.
 SPREAD_BYTES_MAX = 64 << 10
 
 # Statements that differ in a name compress to a tenth at the lowest level, as fast as they are encoded.

@@ -615,18 +615,6 @@ def adopter_passes_over_what_it_can_not_reach(patch: pytest.MonkeyPatch) -> None
     patch.setattr(branch, "take", take)
 
 
-@mutant
-def owner_whose_branch_was_taken_never_asks(patch: pytest.MonkeyPatch) -> None:
-    original = BranchLife.failed
-
-    def failed(self: BranchLife, step: Step, *, is_taken: bool = False) -> None:
-        was_claimed = self.is_claimed
-        original(self, step)
-        self.is_claimed = was_claimed
-
-    patch.setattr(BranchLife, "failed", failed)
-
-
 # Several destinations of one channel.
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
 from qanat.batch import Batch, lines_batch
+from qanat.channels import streams
+from qanat.channels.wal.log import Log
+from qanat.channels.wal.reader import LogReader
+from qanat.channels.wal.settings import Settings
+from qanat.component import Context, Cursor, StreamFound
 from qanat.errors import RetryableError
+from qanat.testing.directory import MemoryDirectory
 from tests.unit.channels.wal_model import Model, event
 
 
@@ -90,3 +99,26 @@ def test_a_disk_full_of_one_drained_segment_is_given_back():
     assert model.put(model.origins[0], 40)
     model.sync()
     model.check_complete()
+
+
+def test_what_a_destination_lost_before_it_reached_anybody_is_counted():
+    counts: Counter[str] = Counter()
+    log = Log(MemoryDirectory(), Settings(4000, 800), new_incarnation=lambda: "i")
+    log.open([Cursor("a", required=False), Cursor("b", required=False)])
+    for number in range(100):
+        assert log.put(lines_batch("s", number * 50, b"x" * 49 + b"\n", timestamp_ns=1, attributes={}))
+        log.sync()
+        log.acknowledge("a", log.durable)
+    assert log.segments.oldest > 0
+    context = Context("p", "web", "h", Path(), count=lambda name, n: counts.update({name: n}))
+    reader = LogReader(log, "b", context)
+    reader.open()
+    reader.recover({})
+    (found,) = reader.poll(0.0)
+    assert isinstance(found, StreamFound)
+    assert found.position == 0
+    reader.seek(found.stream, found.position)
+    gap = reader.read(1000)
+    assert gap is not None
+    assert (gap.start, gap.end, gap.count) == (0, log.segments.oldest, 0)
+    assert counts == {streams.LOST: log.segments.oldest}

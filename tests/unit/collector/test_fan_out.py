@@ -21,6 +21,7 @@ from collector.fan_out.sink import FanOut
 from qanat.batch import Batch, lines_batch
 from qanat.clock import ManualClock
 from qanat.component import Context, Prepared, Sink
+from qanat.delivery.branch_life import BranchLife
 from qanat.delivery.fan_out import BranchCore, Mark, Todo
 from qanat.delivery.fan_out_sink import Branch
 from qanat.errors import CorruptError, RetryableError
@@ -428,3 +429,24 @@ def test_a_branch_keeps_what_it_staged_when_a_transaction_is_undone() -> None:
     assert core.todo is Todo.TAKE
     core.recorded(Mark(b"2", 200), 200)  # another process committed for it meanwhile
     assert core.todo is Todo.OPEN
+
+
+def test_a_branch_whose_storage_was_taken_claims_it_again_and_has_the_record_read() -> None:
+    life = BranchLife("0")
+    life.recorded(Mark(None, 0), 10)
+    opening = life.next()
+    assert opening is not None
+    life.done(opening, opening.committed)
+    taking = life.next()
+    assert taking is not None
+    life.failed(taking, is_taken=True)
+    claiming = life.next()
+    assert claiming is not None
+    assert claiming.todo is Todo.CLAIM
+    life.done(claiming, claiming.committed)
+    assert life.must_reread
+    assert life.next() is None
+    life.recorded(Mark(None, 0), 10, reread=True)
+    again = life.next()
+    assert again is not None
+    assert again.todo is Todo.OPEN

@@ -120,14 +120,15 @@ class CollectorProgram:
         return self._collector.throttles
 
     def counters(self, logical: str) -> wire.Counters:
-        """Lag: what was received and is not stored."""
+        """Lag: what was received and is not stored, by every branch of a fan-out."""
         of = self._measures.read(logical)
+        unacked_age_s = of.first("qanat_unacked_age_seconds")
         return wire.Counters(
             events=int(of.first("qanat_stored_events_total")),
             bytes=int(of.first("qanat_stored_bytes_total")),
-            lag_bytes=int(of.first("qanat_unstored_bytes")),
-            lag_s=of.first("qanat_unacked_age_seconds"),
-            unacked_age_s=of.first("qanat_unacked_age_seconds"),
+            lag_bytes=int(of.first("qanat_unstored_bytes") + of.first("qanat_branch_lag_bytes")),
+            lag_s=max(unacked_age_s, of.first("qanat_branch_lag_seconds")),
+            unacked_age_s=unacked_age_s,
             dropped_events=int(of.total("qanat_dropped_events_total")),
             positions=self._measures.positions(logical),
         )

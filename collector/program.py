@@ -160,6 +160,7 @@ class Collector:
 
     def build_sink(self, node: LogicalNode) -> Sink:
         """The sink of `node`, not open. Raises ConfigError, OSError."""
+        self.metrics.forget_branches(node.name)
         return build_sink(node, self._context_here(node), partial(self._branch_lags, node.name))
 
     def _branch_lags(self, logical_node: str, branch: str, lag: Lag) -> None:

@@ -120,6 +120,7 @@ class Metrics:
         self.component = self._counter(
             "qanat_component_occurrences", "What sources and sinks count themselves, by name.", "what"
         )
+        self._branches: dict[str, set[str]] = {}
         self._moved: dict[str, Moved] = {}
         self.describe: Callable[[], NodeDescription | None] = lambda: None  # under masters: what runs
         described = Described(lambda: list(self._moved.items()), lambda: self.describe())
@@ -159,8 +160,15 @@ class Metrics:
 
     def branch_lag(self, logical_node: str, branch: str, **by_unit: float) -> None:
         """How far one branch of a collector's fan-out is behind, in `bytes`, `events` and `seconds`."""
+        self._branches.setdefault(logical_node, set()).add(branch)
         for unit, value in by_unit.items():
             self._branch_lags[unit].labels(logical_node, branch).set(value)
+
+    def forget_branches(self, logical_node: str) -> None:
+        """Its sink is another one now, which may lack some of the branches."""
+        for branch in self._branches.pop(logical_node, ()):
+            for gauge in self._branch_lags.values():
+                gauge.remove(logical_node, branch)
 
     def counts(self, logical_node: str) -> Callable[[str, int], None]:
         """What a component's `Context.count` should be."""

@@ -62,6 +62,11 @@ class Measures:
                 continue
             for sample in metric.samples:
                 label = sample.labels.get("logical_node")
-                if label is not None and "le" not in sample.labels:
-                    found[label][sample.name] += sample.value
+                if label is None or "le" in sample.labels:
+                    continue
+                values = found[label]
+                if sample.name.endswith("_seconds"):  # since when: the oldest of its branches or streams
+                    values[sample.name] = max(values[sample.name], sample.value)
+                else:
+                    values[sample.name] += sample.value
         return found

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from qanat.component import Fill
+from qanat.control.measures import Measures
 from qanat.described import LogicalDescription, NodeDescription
 from qanat.metrics import CollectorMetrics, MasterMetrics, Metrics
 from qanat.moved import STREAMS_MAX
@@ -219,3 +220,18 @@ def test_each_branch_of_a_fan_out_has_its_lag() -> None:
     text = metrics.render().decode()
     for line in ("bytes{%s} 10.0", "events{%s} 2.0", "seconds{%s} 0.5"):
         assert "qanat_branch_lag_" + line % 'branch="1",logical_node="coll"' in text
+
+
+def test_lag_of_a_fan_out_is_the_sum_of_its_branches_bytes_and_the_age_of_the_oldest(metrics, monkeypatch):
+    monkeypatch.setattr("qanat.control.measures._FRESH_S", 0.0)
+    measures = Measures(metrics)
+    metrics.branch_lag("coll", "1", bytes=10, events=1, seconds=3.0)
+    metrics.branch_lag("coll", "2", bytes=5, events=1, seconds=70.0)
+    metrics.branch_lag("other", "1", bytes=100, events=1, seconds=100.0)
+    of = measures.read("coll")
+    assert (of.first("qanat_branch_lag_bytes"), of.first("qanat_branch_lag_seconds")) == (15, 70.0)
+    metrics.forget_branches("coll")  # another sink, with one branch
+    metrics.branch_lag("coll", "1", bytes=10, events=1, seconds=3.0)
+    of = measures.read("coll")
+    assert (of.first("qanat_branch_lag_bytes"), of.first("qanat_branch_lag_seconds")) == (10, 3.0)
+    assert measures.read("other").first("qanat_branch_lag_bytes") == 100

@@ -8,9 +8,9 @@ PYTEST := $(PY) -m pytest
 # Short enough to wait for; `make chaos` takes its time.
 CHAOS_SECONDS ?= 300
 
-# Processes that share the test files of `make test`; 0: none but its own. Two halve the time on two cores, where nothing else
-# runs: some tests wait for programs that then take longer to start.
-TEST_WORKERS ?= 0
+# Processes that share the test files of `make test`; 0: none but its own. Many tests wait for programs, so that two on two cores
+# take little more than half the time of one.
+TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install proto docs lint types servers test long quick demo demo-zookeeper bench chaos clean

@@ -337,7 +337,7 @@ def test_every_branch_stores_everything_once_and_in_order(
         for disk in cluster.disks:
             disk.broken = False
         cluster.append()
-        while cluster.commit_or_abort():  # a branch is back, and what it has is read again: the sender sends again
+        while cluster.commit_or_abort():  # a branch is back: the sender sends again
             cluster.append()
         everything = list(range(0, cluster.committed, 5))
         cluster.settle(lambda: cluster.stored(0) == cluster.stored(1) == everything)

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from qanat import escapes, registry
+from qanat import registry
 from qanat.component import Component, Context
 from qanat.errors import ConfigError
 from qanat.flow.bind import argument_place, bind
 from qanat.flow.faults import Faults
-from qanat.flow.flume import translate
 from qanat.flow.model import Call, Failover, Flow, LogicalNode, Switch
-from qanat.flow.parser import parse_into
 from qanat.flow.printer import print_sink
 from qanat.flow.routes import routes
 from qanat.flow.sinks import calls, decorators, expressions, undecorated
@@ -32,6 +30,9 @@ def check(text: str, path: str = "<flow>") -> Flow:
     What it finds: syntax, unknown components, arguments of the wrong type, unit or value, sources that can't feed their
     sinks, and what no program runs.
     """
+    from qanat.flow.flume import translate  # an agent checks nodes that are parsed, and does without
+    from qanat.flow.parser import parse_into
+
     faults = Faults()
     flow = parse_into(faults, text, path)
     names = installed_names()
@@ -131,6 +132,8 @@ def _check_component(node: LogicalNode, call: Call, find: Find, faults: Faults) 
 
 
 def _check_switch(switch: Switch, faults: Faults) -> None:
+    from qanat import escapes  # with its time zones: most agents have no switch
+
     text = switch.on.value
     try:
         pieces = escapes.parse(text, "switch", with_body=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 from collections.abc import Callable
@@ -28,12 +29,15 @@ def keep_buffers() -> None:
     """Let the allocator reuse large buffers instead of giving each back to the kernel, which costs a page fault and a cleared
     page for every 4 KiB of every batch: a third of all CPU time in bench/throughput.py (8.0 against 5.2 s a GB).
 
-    Peak memory is the same: what is kept is what the next batch needs. Does nothing where there is no glibc.
+    Peak memory is the same: what is kept is what the next batch needs; what starting took is given back. Does nothing where
+    there is no glibc.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
+        gc.collect()
+        libc.malloc_trim(0)
+        libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
 def in_child(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -20,9 +20,7 @@ from qanat.check import installed_names, takes_roll
 from qanat.control.names import fault_of, fault_of_labels
 from qanat.errors import ConfigError, QanatError, RetryableError
 from qanat.flow import tiers
-from qanat.flow.flume import translate_flow
 from qanat.flow.model import Flow, LogicalNode
-from qanat.flow.parser import parse
 from qanat.memory import in_child, keep_buffers
 from qanat.rpc.address import MASTER_PORT, host_port
 
@@ -155,6 +153,9 @@ def read_tiers(flow_file: Path) -> tiers.Tiers:
 
 
 def _general_form(text: str, path: str) -> Flow:
+    from qanat.flow.flume import translate_flow  # what reads a flow stays in the child
+    from qanat.flow.parser import parse
+
     flow = parse(text, path)
     tiers.refuse_selectors(flow)
     return translate_flow(flow, takes_roll)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qanat.flow.parser import NAME_CHARACTERS_MAX
+from qanat.flow.model import NAME_CHARACTERS_MAX
 
 # Labels of a node: a cloud's tags are 50 of 256 characters. Masters keep them for every node that ever registered, 150 bytes each
 # as they plan with, and send them with every status.

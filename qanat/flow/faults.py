@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -116,6 +115,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """`; did you mean "x"?`, or nothing when nothing known is close."""
     if len(given) > _NAME_LENGTH_MAX:
         return ""
+    import difflib  # only for who mistypes
+
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(given.lower(), by_lower, n=1)
     return f'; did you mean "{by_lower[close[0]]}"?' if close else ""

@@ -10,6 +10,9 @@ from qanat.errors import Place
 from qanat.flow.selectors import Selector
 from qanat.flow.units import DURATION_NS, SIZE_BYTES
 
+# Of names, which become parts of file names on nodes: a file system takes 255 bytes, and leaves some for what stands around them.
+NAME_CHARACTERS_MAX = 200
+
 
 @dataclass(frozen=True, slots=True)
 class SourcePlace(Place):

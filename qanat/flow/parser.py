@@ -14,7 +14,7 @@ from qanat.flow.build import GroupHead
 from qanat.flow.expected import fault_at, fault_at_end
 from qanat.flow.faults import Faults, did_you_mean
 from qanat.flow.grammar import lark, refusal
-from qanat.flow.model import Call, Flow, LogicalNode
+from qanat.flow.model import NAME_CHARACTERS_MAX, Call, Flow, LogicalNode
 from qanat.flow.tokens import BROKEN, Source, Token, tokens
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 # Brackets within brackets in one statement: deeper than any sensible flow, far from Python's recursion limit, which
 # whoever walks over the model would meet.
 NESTING_MAX = 50
-
-# Of names, which become parts of file names on nodes: a file system takes 255 bytes, and leaves some for what stands around them.
-NAME_CHARACTERS_MAX = 200
 
 # Of a statement, comments included: hundreds of addresses fit. A change keeps it twice, with its history, and ZooKeeper takes
 # no more than 1 MB at once.

@@ -132,7 +132,7 @@ def test_full_inlet_makes_the_command_wait(tmp_path):
         def written() -> int:
             return int(Path(f"/proc/{pid}/io").read_text().split("wchar: ")[1].split()[0])
 
-        until(lambda: heard.inlet.size_bytes > 50_000)
+        until(lambda: heard.inlet.size_bytes > 0)  # how full depends on how the pipe is read
         last = -1
         while (now := written()) != last:
             last = now

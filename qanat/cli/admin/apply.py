@@ -57,6 +57,14 @@ def agreed(question: str, *, yes: bool) -> bool:
     return click.confirm(question)
 
 
+def wait_for_plan(session: Session, plan: ops.Plan, timeout_s: float) -> int | None:
+    """Until what it names runs where it should; gives an exit code, None when it does."""
+    names = [each.logical for each in plan.changes if each.change != "delete" and each.runs_on_count]
+    if not names:
+        return None
+    return wait_for(session, "applied", names, timeout_s, plan.revision, quiet=session.form == "json")
+
+
 @click.command(name="apply")
 @FLOW_FILE
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
@@ -93,10 +101,7 @@ def apply(
         expected = {each.logical: each.version for each in plan.changes}
         plan = session.call("apply", ops.Apply(text=text, path=name, prune=prune, expected=expected))
     session.show(plan, lambda: click.echo(f"{summary(plan)} (revision {plan.revision})"))
-    names = [each.logical for each in plan.changes if each.change != "delete" and each.runs_on_count]
-    if wait and names:
-        return wait_for(session, "applied", names, timeout, plan.revision, quiet=session.form == "json")
-    return None
+    return wait_for_plan(session, plan, timeout) if wait else None
 
 
 @click.command(name="diff")

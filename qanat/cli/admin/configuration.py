@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from qanat.cli import completion_names, flow_files
-from qanat.cli.admin.apply import FLOW_FILE, YES, agreed, read_flow
+from qanat.cli.admin.apply import FLOW_FILE, TIMEOUT, WAIT, YES, agreed, read_flow, wait_for_plan
 from qanat.cli.admin.command import Session, admin_options
 from qanat.cli.admin.plans import changes, print_plan, summary
 from qanat.control.operations import configuration as ops
@@ -62,10 +62,20 @@ def history(session: Session, logical: str, limit: int) -> None:
 )
 @click.option("--selector", default="", metavar="LABELS", help="Where it runs, as in role=web.")
 @DRY_RUN
+@WAIT
+@TIMEOUT
 @admin_options
 def config(
-    session: Session, logical: str, source: str, sink: str, flow: str, selector: str, dry_run: bool
-) -> None:
+    session: Session,
+    logical: str,
+    source: str,
+    sink: str,
+    flow: str,
+    selector: str,
+    dry_run: bool,
+    wait: bool,
+    timeout: float,
+) -> int | None:
     """Configure one logical node, as Flume OG's `config` did.
 
     \b
@@ -74,20 +84,26 @@ def config(
     request = ops.Config(
         logical=logical, source=source, sink=sink, flow=flow, selector=selector, dry_run=dry_run
     )
-    _print_change(session, session.call("config", request))
+    plan = session.call("config", request)
+    _print_change(session, plan)
+    return wait_for_plan(session, plan, timeout) if wait and not dry_run else None
 
 
 @click.command(name="multiconfig")
 @click.argument("text", metavar="FLOW")
 @DRY_RUN
+@WAIT
+@TIMEOUT
 @admin_options
-def multiconfig(session: Session, text: str, dry_run: bool) -> None:
+def multiconfig(session: Session, text: str, dry_run: bool, wait: bool, timeout: float) -> int | None:
     """Configure all logical nodes of FLOW, a text, as Flume OG's `multiconfig` did. `qanat apply` does it with a file, and asks.
 
     \b
       qanat multiconfig 'a @ tier=web : tail("/var/log/a.log") | autoE2EChain ; b : autoCollectorSource | file("/data/", "b-") ;'
     """
-    _print_change(session, session.call("multiconfig", ops.Multiconfig(text=text, dry_run=dry_run)))
+    plan = session.call("multiconfig", ops.Multiconfig(text=text, dry_run=dry_run))
+    _print_change(session, plan)
+    return wait_for_plan(session, plan, timeout) if wait and not dry_run else None
 
 
 @click.command(name="unconfig")
@@ -119,8 +135,12 @@ def decommission(session: Session, names: tuple[str, ...], yes: bool) -> int | N
 @click.argument("version", metavar="VERSION", type=click.IntRange(min=1))
 @DRY_RUN
 @YES
+@WAIT
+@TIMEOUT
 @admin_options
-def rollback(session: Session, logical: str, version: int, dry_run: bool, yes: bool) -> int | None:
+def rollback(
+    session: Session, logical: str, version: int, dry_run: bool, yes: bool, wait: bool, timeout: float
+) -> int | None:
     """Configure a logical node as it was in VERSION. That makes a new version; `qanat history LOGICAL` lists them."""
     plan = session.call("rollback", ops.Rollback(logical=logical, version=version, dry_run=True))
     if not dry_run and changes(plan):
@@ -130,9 +150,9 @@ def rollback(session: Session, logical: str, version: int, dry_run: bool, yes: b
             return EXIT_REFUSED
         plan = session.call("rollback", ops.Rollback(logical=logical, version=version))
         session.show(plan, lambda: click.echo(f"{summary(plan)} (revision {plan.revision})"))
-        return None
-    session.show(plan, lambda: print_plan(plan))
-    return None
+    else:
+        session.show(plan, lambda: print_plan(plan))
+    return wait_for_plan(session, plan, timeout) if wait and not dry_run else None
 
 
 @click.command(name="save")
@@ -183,8 +203,12 @@ def write_flow(flow_file: Path, text: str) -> None:
 @FLOW_FILE
 @DRY_RUN
 @YES
+@WAIT
+@TIMEOUT
 @admin_options
-def load(session: Session, flow_file: Path, dry_run: bool, yes: bool) -> int | None:
+def load(
+    session: Session, flow_file: Path, dry_run: bool, yes: bool, wait: bool, timeout: float
+) -> int | None:
     """Configure what `qanat save` wrote, with mappings and rate limits. Nothing is deleted."""
     text, name = read_flow(flow_file)
     saved = read_saved(text, name)
@@ -196,9 +220,9 @@ def load(session: Session, flow_file: Path, dry_run: bool, yes: bool) -> int | N
             return EXIT_REFUSED
         plan = session.call("load", saved)
         session.show(plan, lambda: click.echo(f"{summary(plan)} (revision {plan.revision})"))
-        return None
-    session.show(plan, lambda: print_plan(plan))
-    return None
+    else:
+        session.show(plan, lambda: print_plan(plan))
+    return wait_for_plan(session, plan, timeout) if wait and not dry_run else None
 
 
 def read_saved(text: str, name: str) -> ops.Load:

@@ -74,7 +74,7 @@ class _Attempt:
                 self._give_up_when_late(str(error))
             except NotConnectedError as error:
                 if self._doubtful is None:
-                    raise
+                    raise NotConnectedError(f"nothing was changed: {error}") from error
                 self._give_up_when_late(str(error))
                 await asyncio.sleep(backoff_s(attempt, _AGAIN_S_MAX))
 

@@ -146,7 +146,7 @@ def _tell(slot: Slot, event: OfLogical, now_ns: int) -> None:
         case TimeOver():
             slot.time_over(event.number, now_ns)
         case Measured():
-            slot.measured(event.acked, event.behind, now_ns, over=event.over)
+            slot.measured(event.acked, event.behind, event.waits_for, now_ns, over=event.over)
 
 
 def _each_once(commands: list[Command]) -> list[Command]:

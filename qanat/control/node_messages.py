@@ -94,12 +94,13 @@ class TimeOver:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`acked`: other than before when more is acknowledged. `behind`: what is left to do; "" when nothing is. `over`: nothing
-    more will come."""
+    """`acked`: other than before when more is acknowledged. `behind`: what is left to do; "" when nothing is. `waits_for`: what
+    keeps it from doing so, or from opening. `over`: nothing more will come."""
 
     logical: str
     acked: int
     behind: str
+    waits_for: str = ""
     over: bool = False
 
 

@@ -321,7 +321,7 @@ class PhysicalNode:
         # By position: a batch of which nothing is left after filtering moves it as well.
         progress = hash(tuple(sorted(counters.positions.items())))
         over = running is not None and running.is_over
-        self.handle(m.Measured(name, progress, trouble or behind, over))
+        self.handle(m.Measured(name, progress, behind, trouble, over))
         rate = self._rates.setdefault(name, _Rate(time.monotonic(), counters.events, counters.bytes))
         interval_s = time.monotonic() - rate.at_s
         if interval_s >= RATE_S_MIN:

@@ -108,6 +108,8 @@ class Slot:
         """What people should know about its state."""
         if self.failure:
             return self.failure
+        if self._stuck and self.step is Step.OPENING:
+            return f"it has not opened yet: {self._stuck}"
         if self._stuck:
             return f"nothing was acknowledged for {NO_PROGRESS_NS // 10**9} s or more: {self._stuck}"
         return "" if self.wanted is None else self.wanted.waiting
@@ -163,7 +165,7 @@ class Slot:
         """It has proved to open."""
         if number != self._run_number or self.step is not Step.OPENING:
             return
-        self.step, self.address = Step.RUNNING, address
+        self.step, self.address, self._stuck = Step.RUNNING, address, ""
         self._opened_ns = self._moved_ns = now_ns
         self._become(State.ACTIVE, now_ns)
         if self._runs_wanted:
@@ -208,8 +210,12 @@ class Slot:
             self._timer = 0
             self.settle(now_ns)
 
-    def measured(self, acked: int, behind: str, now_ns: int, *, over: bool = False) -> None:
+    def measured(self, acked: int, behind: str, waits_for: str, now_ns: int, *, over: bool = False) -> None:
         """Whether it gets on, or has done all that there will ever be."""
+        if self.step is Step.OPENING and waits_for != self._stuck:
+            self._stuck = waits_for
+            self.out.append(Report())
+        behind = waits_for or behind
         if acked != self._acked or not behind:
             self._acked, self._moved_ns = acked, now_ns
         if self.step is not Step.RUNNING:

@@ -353,6 +353,19 @@ def test_node_that_does_not_get_on_says_so_until_it_does(host):
     assert (host.state("a").state, host.state("a").why) == (State.ACTIVE, "")
 
 
+def test_node_that_waits_for_something_to_open_says_for_what(host):
+    host.tell(told(a="a1"))
+    while "open a1" not in host.log:
+        host.perform(host.pending.pop(0))
+    host.handle(m.Measured("a", 0, "", "the store is away"))
+    assert (host.state("a").state, host.state("a").why) == (
+        State.OPENING,
+        "it has not opened yet: the store is away",
+    )
+    host.settle()
+    assert (host.state("a").state, host.state("a").why) == (State.ACTIVE, "")
+
+
 def test_idle_node_has_no_progress_to_make(host):
     host.tell(told(a="a1"))
     host.settle()

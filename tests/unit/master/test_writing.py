@@ -70,7 +70,7 @@ def test_nothing_is_in_doubt_when_the_store_was_not_reached(run):
     async def scenario():
         store, _, writer = client(Tree())
         store.cut()
-        with pytest.raises(NotConnectedError):
+        with pytest.raises(NotConnectedError, match="nothing was changed"):
             await writer.write(setting("a", "1"))
 
     run(scenario())

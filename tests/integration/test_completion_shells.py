@@ -68,6 +68,7 @@ def shell(cluster, request, tmp_path):
         dimensions=(40, 150),
     )
     with contextlib.closing(child):
+        child.expect("[%#>]")  # the prompt: what is typed before a shell has its terminal may be lost
         child.sendline(f"{setup}; echo rea''dy")
         child.expect("ready\r\n")
         yield child

@@ -183,7 +183,7 @@ def test_tap_goes_on_at_another_master_when_its_own_dies(cluster):
 def test_tap_says_that_no_master_answers_any_more(cluster):
     append(cluster.directory / "in" / "a.log", numbered(0, 1))
     cluster.wait_until(lambda: stored(cluster, 1), "all to be connected")
-    with tap(cluster, "web", "--seconds", "15s", masters=cluster.addresses, said="it") as one, killed(one):
+    with tap(cluster, "web", "--seconds", "8s", masters=cluster.addresses, said="it") as one, killed(one):
         cluster.daemons[-1].wait_for("tap_begun")
         for master in cluster.masters:
             master.kill()

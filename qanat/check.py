@@ -128,7 +128,9 @@ def _check_component(node: LogicalNode, call: Call, find: Find, faults: Faults) 
     try:
         component(config, context)
     except ConfigError as error:
-        faults.add_error(error, call.place, f"{call.name}: ")
+        for fault in error.faults:  # many begin with the argument that they are about
+            place = argument_place(call, component.Config, fault.partition(" ")[0])
+            faults.add(place, f"{call.name}: {fault}")
 
 
 def _check_switch(switch: Switch, faults: Faults) -> None:

@@ -35,7 +35,7 @@ def test_check_finds_syntax_and_components_in_one_go(
         ["wrong", "1", "38"],
         ["wrong", "2", "39"],
         ["wrong", "3", "24"],
-        ["wrong", "3", "35"],
+        ["wrong", "3", "46"],
         ["wrong", "3", "100"],
         ["wrong", "4", "20"],
         ["wrong", "5", "19"],

@@ -150,3 +150,20 @@ def test_argument_of_a_source_that_cannot_work_is_found_at_its_place(
 )
 def test_address_that_some_host_may_have_is_no_fault(host: str) -> None:
     check(f'web : netcat(6666, host="{host}") | {SINK} ;')
+
+
+@pytest.mark.parametrize(
+    ("sink", "given", "why"),
+    [
+        ('file("/d", "w-", format="jsn")', '"jsn"', "did you mean 'json'"),
+        ('file("~/d", "w-")', '"~/d"', "write the whole path"),
+        ('file("/d", ".w")', '".w"', "hidden"),
+        ('file("/d", "w-", open_files_max=0)', "0)", "use 1 to"),
+    ],
+)
+def test_argument_of_a_sink_that_cannot_work_is_found_at_its_place(sink: str, given: str, why: str) -> None:
+    with pytest.raises(FlowError) as caught:
+        check(f"c : autoCollectorSource | {sink} ;")
+    (fault,) = caught.value.found
+    assert why in fault.message
+    assert fault.place.column == len("c : autoCollectorSource | ") + sink.index(given) + 1

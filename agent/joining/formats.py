@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qanat import ops
 from qanat.columns import TIMESTAMP, TIMESTAMP_TYPE
 from qanat.decorators.common.objects import Objects
 
@@ -34,10 +35,10 @@ def cri(lines: pa.Array) -> Decoded:
     """A line that is none is a whole event as it is."""
     parts = pc.split_pattern(lines, pattern=b" ", max_splits=_PARTS - 1)
     time, output, tags, log = (_part(parts, number) for number in range(_PARTS))
-    log = pc.coalesce(log, pa.scalar(b"", pa.binary()))  # an empty line may come without the space before it
+    log = pc.coalesce(log, ops.constant(b""))  # an empty line may come without the space before it
     tag = pc.binary_slice(tags, 0, 1)
-    is_part = pc.equal(tag, b"P")
-    good = pc.and_(pc.is_in(output, value_set=_OUTPUTS), pc.or_(is_part, pc.equal(tag, b"F")))
+    is_part = ops.equal(tag, b"P")
+    good = pc.and_(pc.is_in(output, value_set=_OUTPUTS), pc.or_(is_part, ops.equal(tag, b"F")))
     times = _times(time)
     bad = pc.or_(pc.invert(pc.fill_null(good, False)), pc.is_null(times))
     return _decoded(lines, bad, log, is_part, output, times, "no line of CRI")
@@ -48,7 +49,7 @@ def _part(parts: pa.ListArray, number: int) -> pa.Array:
     lengths = parts.value_lengths()
     at = pc.add(parts.offsets.slice(0, len(parts)), pa.scalar(number, pa.int32()))
     if pc.min(lengths).as_py() <= number:
-        at = pc.if_else(pc.greater(lengths, number), at, pa.scalar(None, pa.int32()))
+        at = pc.if_else(ops.greater(lengths, number), at, pa.scalar(None, pa.int32()))
     return parts.values.take(at)
 
 
@@ -92,11 +93,11 @@ def _decoded(
 ) -> Decoded:
     own = {TIMESTAMP: times, OUTPUT: _text(output)}
     if pc.any(bad).as_py():
-        own[ERROR] = pc.if_else(bad, pa.scalar(why), pa.scalar(None, pa.string()))
+        own[ERROR] = ops.if_else(bad, why, ops.NO_TEXT)
         body = pc.if_else(bad, lines, body)
         goes_on = pc.and_(pc.fill_null(goes_on, False), pc.invert(bad))
         own[TIMESTAMP] = pc.if_else(bad, pa.scalar(None, TIMESTAMP_TYPE), times)
-        own[OUTPUT] = pc.if_else(bad, pa.scalar(None, pa.string()), own[OUTPUT])
+        own[OUTPUT] = pc.if_else(bad, ops.NO_TEXT, own[OUTPUT])
     return Decoded(body, pc.fill_null(goes_on, False), own)
 
 

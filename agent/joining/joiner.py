@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from agent.joining.config import LINES_MAX, Format, Multiline
 from agent.joining.formats import OUTPUT, Docker, cri
 from agent.joining.rows import Limit, Rows, joined, stacked
-from qanat import limits
+from qanat import limits, ops
 from qanat.columns import BODY, POSITION
 from qanat.errors import ConfigError
 from qanat.lines import LINE_END, count_lines
@@ -84,13 +84,13 @@ class Joiner:
         border = count_lines(before)
         events = self._events(lines, whole)
         ends = _cuts(events, len(lines.bodies))
-        last_of = pc.cumulative_max(events.last).take(pc.subtract(ends, 1)) if len(ends) else ends
-        reach = pc.indices_nonzero(pc.greater_equal(last_of, border - 1)) if len(ends) else ends
+        last_of = pc.cumulative_max(events.last).take(ops.subtract(ends, 1)) if len(ends) else ends
+        reach = pc.indices_nonzero(ops.greater_equal(last_of, border - 1)) if len(ends) else ends
         if len(reach) == 0:
             return None
         count = ends[reach[0].as_py()].as_py()
         stop = pc.max(events.last.slice(0, count)).as_py() + 1
-        begun = pc.sum(pc.less(events.first.slice(0, count), border)).as_py() or 0
+        begun = pc.sum(ops.less(events.first.slice(0, count), border)).as_py() or 0
         return Spliced(
             _columns(events, lines, 0, begun, start),
             _columns(events, lines, begun, count, -len(before)),
@@ -120,7 +120,7 @@ class Joiner:
         whole = Rows(rows.body, rows.first, rows.last, own)
         if not pc.any(goes_on).as_py():
             return whole
-        begins = pa.concat_arrays([pa.array([True]), pc.invert(goes_on).slice(0, len(rows) - 1)])
+        begins = pa.concat_arrays([ops.repeated(True, 1), pc.invert(goes_on).slice(0, len(rows) - 1)])
         result, cut = joined(whole, begins, b"", self._part_limit)
         self._count_cut(cut)
         return Rows(result.body, result.first, result.last, result.own, bool(goes_on[-1].as_py()))
@@ -147,7 +147,7 @@ class _Lines:
     def __init__(self, data: bytes) -> None:
         lines = pc.split_pattern(pa.scalar(data, pa.binary()), pattern=LINE_END).values
         self.bodies = lines.slice(0, len(lines) - 1)
-        ends = pc.cumulative_sum(pc.add(pc.binary_length(self.bodies).cast(pa.int64()), 1))
+        ends = pc.cumulative_sum(ops.add(pc.binary_length(self.bodies).cast(pa.int64()), 1))
         self.offsets = pa.concat_arrays([pa.array([0], pa.int64()), ends])
 
     def numbers(self) -> pa.Array:
@@ -192,7 +192,7 @@ def _cuts(events: Rows, lines: int) -> pa.Array:
     if len(events) == 0:
         return pa.array([], pa.uint64())
     nexts = pa.concat_arrays([events.first.slice(1), pa.array([lines], pa.int64())])
-    reach = pc.add(pc.cumulative_max(events.last), 1)
+    reach = ops.add(pc.cumulative_max(events.last), 1)
     return pc.add(pc.indices_nonzero(pc.equal(reach, nexts)), pa.scalar(1, pa.uint64()))
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qanat import ops
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -57,7 +59,7 @@ def joined(rows: Rows, begins: pa.Array, separator: bytes, limit: Limit) -> tupl
             rows,
             body=pc.binary_join(pa.ListArray.from_arrays(offsets, rows.body), separator),
             first=rows.first.take(starts),
-            last=rows.last.take(pc.subtract(stops, 1)),
+            last=rows.last.take(ops.subtract(stops, 1)),
             own={name: column.take(starts) for name, column in rows.own.items()},
         ),
         cut,

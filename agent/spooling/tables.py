@@ -16,7 +16,7 @@ from agent.joining.joiner import Joiner
 from agent.joining.rows import Limit, Rows, joined
 from agent.spooling.content import Content
 from agent.spooling.deserializer import Piece, Rules, Text, last_end
-from qanat import limits
+from qanat import limits, ops
 from qanat.columns import BODY, POSITION, REQUIRED
 from qanat.decorators.common import shared
 from qanat.decorators.common.objects import Objects
@@ -75,14 +75,12 @@ class Json(Text):
             found, failed = {}, pa.repeat(pa.scalar(True), len(bodies))
         own = {shared.harmless_name(key): column for key, column in found.items()}
         if pc.any(failed).as_py():
-            own[ERROR] = pc.if_else(
-                failed, pa.scalar("no JSON object, or too many names"), pa.scalar(None, pa.string())
-            )
+            own[ERROR] = pc.if_else(failed, ops.constant("no JSON object, or too many names"), ops.NO_TEXT)
         columns = table(bodies, offsets.slice(0, len(bodies)), own)
         count = fitting(columns)
         end = offsets[count].as_py()
         columns = columns.slice(0, count)
-        blank = pc.equal(pc.binary_length(pc.ascii_trim_whitespace(_ascii(columns.column(BODY)))), 0)
+        blank = ops.equal(pc.binary_length(pc.ascii_trim_whitespace(_ascii(columns.column(BODY)))), 0)
         if pc.any(blank).as_py():
             columns = columns.filter(pc.invert(blank))
         return _piece(columns, end)
@@ -146,15 +144,15 @@ class Csv(Text):
         if self._quote not in data:
             return bodies, offsets, False
         quotes = pc.cumulative_sum(pc.count_substring(bodies, pattern=self._quote).cast(pa.int64()))
-        is_inside = pc.equal(pc.bit_wise_and(quotes, 1), 1)
-        begins = pa.concat_arrays([pa.array([True]), pc.invert(is_inside).slice(0, len(bodies) - 1)])
+        is_inside = ops.equal(ops.bit_wise_and(quotes, 1), 1)
+        begins = pa.concat_arrays([ops.repeated(True, 1), pc.invert(is_inside).slice(0, len(bodies) - 1)])
         rows = Rows(bodies, offsets.slice(0, len(bodies)), offsets.slice(1))
         result, _ = joined(rows, begins, b"\n", Limit(len(bodies), len(data)))
         ends = pa.concat_arrays([result.first, offsets.slice(len(bodies))])
         return result.body, ends, bool(is_inside[-1].as_py())
 
     def _table(self, bodies: pa.Array, offsets: pa.Array, stop: int) -> Piece:
-        blank = pc.or_(pc.equal(bodies, b""), pc.equal(bodies, b"\r"))
+        blank = pc.or_(ops.equal(bodies, b""), ops.equal(bodies, b"\r"))
         columns = table(bodies, offsets.slice(0, len(bodies)), self._values(bodies))
         count = fitting(columns)
         self_end = min(offsets[count].as_py(), stop)
@@ -239,7 +237,7 @@ def split(data: bytes, start: int) -> tuple[pa.Array, pa.Array]:
     """Complete lines, and the positions where each begins and the last one ends."""
     lines = pc.split_pattern(pa.scalar(data, pa.binary()), pattern=b"\n").values
     bodies = lines.slice(0, len(lines) - 1)
-    ends = pc.cumulative_sum(pc.add(pc.binary_length(bodies).cast(pa.int64()), 1), start=start)
+    ends = pc.cumulative_sum(ops.add(pc.binary_length(bodies).cast(pa.int64()), 1), start=start)
     return bodies, pa.concat_arrays([pa.array([start], pa.int64()), ends])
 
 

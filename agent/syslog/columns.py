@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qanat import ops
 from qanat.columns import BODY, HOST, PRIORITY, TIMESTAMP, TIMESTAMP_TYPE
 
 SEVERITY = "severity"
@@ -18,8 +19,6 @@ MSGID = "msgid"
 STRUCTURED_DATA = "structured_data"
 ERROR = "syslog_error"
 
-NONE = pa.scalar(None, pa.binary())
-NIL = pa.scalar(b"-", pa.binary())
 
 # RFC 5424, 6.2.1, as logger and rsyslog call them.
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
@@ -95,7 +94,7 @@ def without(values: pa.Array, unwanted: pa.BooleanArray) -> pa.Array:
 
 def unless_nil(values: pa.Array) -> pa.Array:
     """`-` is no value."""
-    return without(values, pc.equal(values, NIL))
+    return without(values, ops.equal(values, b"-"))
 
 
 def text(values: pa.Array) -> pa.Array:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from agent.syslog import columns as c
 from agent.syslog import rfc3164, rfc5424
+from qanat import ops
 from qanat.columns import BODY, HOST, stacked
 
 # "<0>" to "<191>": where the bracket is that ends a priority.
@@ -65,7 +66,7 @@ def _priorities(frames: pa.Array) -> tuple[pa.Array, pa.Array]:
     bracket = pc.find_substring(frames, pattern=b">")
     begins = pc.starts_with(frames, pattern=b"<")
     for at in _BRACKETS:
-        here = pc.and_(begins, pc.equal(bracket, at))
+        here = pc.and_(begins, ops.equal(bracket, at))
         if c.is_all(here):
             rest, numbers = c.after(frames, at + 1), pc.binary_slice(frames, 1, at)
             break
@@ -101,16 +102,16 @@ def _part(
         columns = {name: c.without(values, is_bad) for name, values in columns.items()}
         columns[BODY] = pc.if_else(is_bad, frames, columns[BODY])
         columns[c.ERROR] = faults
-    severity = pc.bit_wise_and(numbers, 7)
+    severity = ops.bit_wise_and(numbers, 7)
     columns[c.SEVERITY] = c.named(severity, c.SEVERITIES)
     columns["priority"] = c.named(severity, c.PRIORITIES)
-    columns[c.FACILITY] = c.named(pc.shift_right(numbers, 3), c.FACILITIES)
+    columns[c.FACILITY] = c.named(ops.shift_right(numbers, 3), c.FACILITIES)
     return where, c.batch(len(frames), columns)
 
 
 def _nothing(rest: pa.Array) -> tuple[pa.Array, dict[str, pa.Array]]:
     """No priority."""
-    return pa.repeat(pa.scalar("no priority"), len(rest)), {BODY: rest}
+    return ops.repeated("no priority", len(rest)), {BODY: rest}
 
 
 def _in_order(parts: list[tuple[pa.Array | None, pa.RecordBatch]], count: int) -> pa.RecordBatch:

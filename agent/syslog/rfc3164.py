@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from agent.syslog import columns as c
 from agent.syslog import times
+from qanat import ops
 
 # RFC 3164, 4.1.3: a tag has 32 characters at most; systemd's units and paths of programs have more.
 TAG_BYTES_MAX = 128
@@ -29,7 +30,7 @@ def parse(rest: pa.Array, now: datetime, zone: tzinfo | None) -> tuple[pa.Array,
     if timestamp.null_count:
         seen, origin, behind = times.device(c.without(rest, pc.is_valid(timestamp)), now, zone)
         timestamp, after = pc.coalesce(timestamp, seen), pc.coalesce(after, behind)
-    faults = pc.if_else(pc.is_null(timestamp), pa.scalar("no timestamp"), pa.scalar(None, pa.string()))
+    faults = ops.if_else(pc.is_null(timestamp), "no timestamp", ops.NO_TEXT)
     host, message = _host(after)
     if origin is not None and c.is_any(pc.is_valid(origin)):
         message = pc.if_else(pc.is_valid(origin), after, message)

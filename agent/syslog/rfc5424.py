@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from agent.syslog import columns as c
 from agent.syslog import times
+from qanat import ops
 
 VERSION = b"1 "
 _BOM = b"\xef\xbb\xbf"
@@ -38,7 +39,7 @@ def parse(
     structured, body, faults = _split_tail(tail)
     bad_time = pc.and_(pc.is_valid(stamp), pc.is_null(timestamp))
     if c.is_any(bad_time):
-        faults = pc.if_else(bad_time, pa.scalar("bad timestamp"), faults)
+        faults = ops.if_else(bad_time, "bad timestamp", faults)
     columns = {
         "body": c.prefixed(body, _BOM),
         "timestamp": timestamp,
@@ -59,28 +60,28 @@ def _split_tail(tail: pa.Array) -> tuple[pa.Array | None, pa.Array, pa.Array]:
     plain = pc.starts_with(tail, pattern=b"- ")
     if c.is_all(plain):
         return None, c.after(tail, 2), none
-    plain = pc.or_(plain, pc.equal(tail, c.NIL))
+    plain = pc.or_(plain, ops.equal(tail, b"-"))
     plain = pc.fill_null(plain, False)
     message = c.after(tail, 2)
     begins = pc.fill_null(pc.starts_with(tail, pattern=b"["), False)
-    faults = pc.if_else(pc.or_(plain, begins), none, pa.scalar("bad header"))
+    faults = ops.if_else(pc.or_(plain, begins), none, "bad header")
     if not c.is_any(begins):
         return None, message, faults
     lists = c.split(c.without(tail, pc.invert(begins)), b"] ", 1)
     first, second = c.part(lists, 0), c.part(lists, 1)
     is_alone = pc.and_(begins, pc.is_null(second))
-    closed = pc.if_else(is_alone, first, pc.binary_join_element_wise(first, pa.scalar(b"]"), b""))
+    closed = pc.if_else(is_alone, first, ops.join(first, b"]", b""))
     within = pc.fill_null(pc.or_(pc.ends_with(first, pattern=b"\\"), _is_open(closed)), False)
     message = pc.if_else(begins, pc.fill_null(second, b""), message)
     if c.is_any(within):  # "] " in a value is not the end: seldom, and so found one by one
         closed, message = _by_hand(tail, within, closed, message)
     bad = pc.and_(begins, pc.invert(pc.fill_null(_is_closed(closed), False)))
-    return closed, message, pc.if_else(bad, pa.scalar("bad structured data"), faults)
+    return closed, message, ops.if_else(bad, "bad structured data", faults)
 
 
 def _is_open(closed: pa.Array) -> pa.Array:
     """Whether a value may go on: the quotes are odd in number, be it that one of them is escaped."""
-    return pc.equal(pc.bit_wise_and(pc.count_substring(closed, pattern=b'"'), 1), 1)
+    return ops.equal(ops.bit_wise_and(pc.count_substring(closed, pattern=b'"'), 1), 1)
 
 
 def _is_closed(closed: pa.Array) -> pa.Array:

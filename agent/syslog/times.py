@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agent.syslog.columns import mapped, text, without
+from qanat import ops
 from qanat.columns import TIMESTAMP_TYPE
 
 # RFC 5424, 6.2.3, and nine digits of a second where it has six.
@@ -53,7 +54,7 @@ def rfc3339(values: pa.Array, zone: tzinfo | None) -> pa.Array:
         pass
     good = pc.match_substring_regex(as_text, pattern=_RFC3339)
     try:
-        found = pc.if_else(good, as_text, pa.scalar(None, pa.string())).cast(TIMESTAMP_TYPE)
+        found = pc.if_else(good, as_text, ops.NO_TEXT).cast(TIMESTAMP_TYPE)
     except pa.ArrowInvalid:  # the 30th of February
         found = pa.nulls(len(as_text), TIMESTAMP_TYPE)
     if found.null_count == as_text.null_count:
@@ -87,7 +88,7 @@ def device(rest: pa.Array, now: datetime, zone: tzinfo | None) -> tuple[pa.Array
     host, stamps, after = pc.extract_regex(rest, pattern=_DEVICE).flatten()
     moments = mapped(stamps, lambda value: _moment(value, now, zone), pa.int64()).cast(TIMESTAMP_TYPE)
     is_none = pc.is_null(moments)
-    host = without(host, pc.or_(is_none, pc.equal(host, pa.scalar(b"", pa.binary()))))
+    host = without(host, pc.or_(is_none, ops.equal(host, b"")))
     return moments, host, without(after, is_none)
 
 

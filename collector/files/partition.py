@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from collector.files.buckets import Bucket, Buckets
 from collector.files.rows import as_text, timestamps_ns
+from qanat import ops
 from qanat.batch import Batch
 from qanat.columns import TIMESTAMP
-from qanat.decorators.common import ops
 
 _TIME = "\0time"  # no attribute has this name
 

@@ -14,10 +14,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qanat import ops
 from qanat.batch import Batch
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import ops, rows
+from qanat.decorators.common import rows
 from qanat.decorators.common.failures import Failures, OnError
 from qanat.decorators.common.layouts import java_layout
 from qanat.decorators.common.moments import Reader

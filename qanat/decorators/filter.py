@@ -17,11 +17,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qanat import columns
+from qanat import columns, ops
 from qanat.batch import Batch
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import ops, patterns, rows
+from qanat.decorators.common import patterns, rows
 from qanat.errors import ConfigError
 
 FILTERED = "events_filtered"

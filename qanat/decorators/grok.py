@@ -19,10 +19,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qanat import ops
 from qanat.batch import Batch
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import grok_patterns, ops, rows, shared
+from qanat.decorators.common import grok_patterns, rows, shared
 from qanat.decorators.common.failures import Failures, OnError
 from qanat.decorators.common.patterns import Extraction
 from qanat.errors import ConfigError

@@ -15,11 +15,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qanat import columns
+from qanat import columns, ops
 from qanat.batch import Batch
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import ops, sampling
+from qanat.decorators.common import sampling
 
 SAMPLED_OUT = "events_sampled_out"
 

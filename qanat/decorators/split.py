@@ -13,10 +13,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qanat import ops
 from qanat.batch import Batch
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import ops, patterns, rows, shared
+from qanat.decorators.common import patterns, rows, shared
 from qanat.decorators.common.failures import Failures, OnError
 
 # Up to here one pattern finds the part, ten times as fast as splitting; RE2 unrolls it, and takes a thousand repetitions at most.

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 import msgspec
 import pyarrow.compute as pc
 
-from qanat import escapes
+from qanat import escapes, ops
 from qanat.batch import Batch
 from qanat.columns import TIMESTAMP, TIMESTAMP_TYPE
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import ops, rows
+from qanat.decorators.common import rows
 from qanat.decorators.common.failures import Failures, OnError
 from qanat.decorators.common.layouts import strptime_layout
 from qanat.decorators.common.moments import Reader, first_found, in_zone

@@ -13,10 +13,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qanat import ops
 from qanat.batch import Batch
 from qanat.component import Context
 from qanat.decorator import Decorator
-from qanat.decorators.common import ops, rows, sampling, shared
+from qanat.decorators.common import rows, sampling, shared
 
 _HEX = pa.array([f"{byte:02x}" for byte in range(256)], pa.string())
 _BYTES = (56, 48, 40, 32, 24, 16, 8, 0)  # shifts: the most significant first

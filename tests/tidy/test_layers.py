@@ -31,6 +31,7 @@ CONFINED = {
         "agent/spooling/",
         "agent/syslog/",
         "qanat/columns.py",
+        "qanat/ops.py",
         "qanat/ledger/",
         "qanat/decorators/",
         "qanat/testing/",

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.files.rows import Rows, Text, well_formed
-from qanat.decorators.common import ops
+from qanat import ops
 
 _NULL_BRANCH = b"\x00"  # index 0 of the union ["null", "string"]
 _TEXT_BRANCH = b"\x02"  # index 1, zig-zag

@@ -14,8 +14,8 @@ from collector.files.formats.base import Buffer
 from collector.files.formats.raw import StreamFormat
 from collector.files.formats.text import Part, iso_time, join, json_object, values
 from collector.files.rows import Text, rows, well_formed
+from qanat import ops
 from qanat.batch import Batch
-from qanat.decorators.common import ops
 
 HEADER = b"timestamp,host,stream,position,priority,attributes,body\n"
 

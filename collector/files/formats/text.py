@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.files.rows import Text, well_formed
-from qanat.decorators.common import ops
+from qanat import ops
 
 Part: TypeAlias = "bytes | pa.Array"
 

@@ -87,7 +87,8 @@ class Decide(Decorator):
         """Text, without nulls: an attribute that an event lacks is empty."""
         import pyarrow as pa
 
-        from qanat.decorators.common import ops, rows
+        from qanat import ops
+        from qanat.decorators.common import rows
         from qanat.decorators.common.templates import Template
 
         try:

@@ -10,11 +10,11 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qanat import columns
+from qanat import columns, ops
 from qanat.batch import Batch
 from qanat.chain import ERROR
 from qanat.component import Context
-from qanat.decorators.common import ops, rows
+from qanat.decorators.common import rows
 from qanat.durable import replace_file
 from qanat.errors import RetryableError
 from qanat.rpc.codec import encode_batch

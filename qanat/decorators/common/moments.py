@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qanat.decorators.common import ops
+from qanat import ops
 from qanat.decorators.common.layouts import MONTHS, Layout
 from qanat.decorators.common.patterns import Extraction
 

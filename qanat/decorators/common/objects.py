@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from qanat.decorators.common import ops
+from qanat import ops
 from qanat.errors import PermanentError
 
 _MARK = secrets.randbits(62)

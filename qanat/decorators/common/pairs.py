@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qanat.decorators.common import ops
+from qanat import ops
 from qanat.decorators.common.objects import KEYS_MAX
 from qanat.decorators.common.rows import texts
 from qanat.errors import PermanentError

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qanat import ops
 from qanat.batch import Batch
 from qanat.columns import BODY, HOST, POSITION, PRIORITY, REQUIRED, TIMESTAMP, TIMESTAMP_TYPE
-from qanat.decorators.common import ops
 
 # Rows whose bytes are UTF-8, for a pattern that looks at bytes (RFC 3629, section 4).
 _UTF8 = (

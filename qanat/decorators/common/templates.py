@@ -7,9 +7,9 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qanat import escapes
+from qanat import escapes, ops
 from qanat.batch import Batch
-from qanat.decorators.common import ops, rows
+from qanat.decorators.common import rows
 from qanat.escapes import Attribute, Literal, Piece, Time
 
 _BINARY = pa.binary()

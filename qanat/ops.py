@@ -47,6 +47,7 @@ def _typed(function: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
 
 add, subtract, multiply, divide = map(_typed, (pc.add, pc.subtract, pc.multiply, pc.divide))
 equal, not_equal = map(_typed, (pc.equal, pc.not_equal))
+bit_wise_and, shift_right = map(_typed, (pc.bit_wise_and, pc.shift_right))
 less, less_equal = map(_typed, (pc.less, pc.less_equal))
 greater, greater_equal = map(_typed, (pc.greater, pc.greater_equal))
 fill_null, if_else, coalesce = map(_typed, (pc.fill_null, pc.if_else, pc.coalesce))

@@ -49,9 +49,8 @@ class BranchLog:
         self._segment_bytes = segment_bytes
         self._segments: list[_Segment] = []
         self._fd: int | None = None
-        self._written: list[
-            int
-        ] = []  # descriptors of segments written to since the last cut, but the open one
+        self._unsynced: list[int] = []  # descriptors of what the next sync makes durable
+        self._has_news = False  # behind the last cut
         self._lock = threading.Lock()
         self.end = 0
         self.place = LogPlace()
@@ -157,6 +156,7 @@ class BranchLog:
                 "events. Mend it, give the log more room, or take the branch out of the flow",
                 retry_after_s=disk.RETRY_AFTER_S,
             )
+        self._has_news = True
         try:
             self.end += disk.write_all(self._writable(), staging.frame(batch))
         except OSError as error:
@@ -170,26 +170,28 @@ class BranchLog:
             last = self._segments[-1] if self._segments else None
             if last is not None and self._fd is not None and self.end - last.start < self._segment_bytes:
                 return self._fd
-            if self._fd is not None:
-                self._written.append(self._fd)
             path = self._directory / f"{self.end:020}.log"
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            if self._fd is not None:
+                self._unsynced.append(self._fd)
+            self._fd = fd
             sync_directory(self._directory)
             self._segments.append(_Segment(self.end, path))
             return self._fd
 
     def cut(self) -> Callable[[], None]:
-        """Everything appended so far; the result makes it durable, on any thread, while appends go on."""
+        """Everything appended so far; the result makes it durable, on any thread, while appends go on. Whoever finds nothing new
+        to commit does not call it: then that is for the next one to do."""
         with self._lock:
-            fds, self._written = self._written, []
-            if self._fd is not None:
-                fds.append(os.dup(self._fd))
-        return lambda: self._sync(fds)
+            if self._fd is not None and self._has_news:
+                self._unsynced.append(os.dup(self._fd))
+            self._has_news = False
+        return self._sync
 
-    def _sync(self, fds: list[int]) -> None:
+    def _sync(self) -> None:
         with disk.explained("syncing the log of a fan-out in", self._directory):
-            while fds:
-                fd = fds.pop()
+            while self._unsynced:
+                fd = self._unsynced.pop()
                 try:
                     os.fdatasync(fd)
                 finally:
@@ -231,6 +233,7 @@ class BranchLog:
             self._close_files()
 
     def _close_files(self) -> None:
-        for fd in [*self._written, *([] if self._fd is None else [self._fd])]:
+        fds = [*self._unsynced, *([] if self._fd is None else [self._fd])]
+        self._unsynced, self._fd, self._has_news = [], None, False
+        for fd in fds:
             os.close(fd)
-        self._written, self._fd = [], None

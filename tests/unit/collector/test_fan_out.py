@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -381,6 +383,54 @@ def test_the_log_reads_across_segments_and_forgets_what_was_passed(tmp_path: Pat
     log.release(log.end)
     assert len(list(tmp_path.glob("*.log"))) == 1
     log.close()
+
+
+def test_a_log_keeps_nothing_open_for_transactions_without_news(tmp_path: Path) -> None:
+    log = BranchLog(tmp_path, 1 << 20, segment_bytes=200)
+    log.open(0)
+    for index in range(10):
+        log.append(lines_batch("s", index * 5, b"line\n", timestamp_ns=0, attributes={}))
+    log.cut()()
+    for _ in range(20):  # a collector that has nothing to commit
+        log.cut()
+    assert _descriptors(tmp_path) == 1  # of the segment that is written to
+    log.close()
+    assert _descriptors(tmp_path) == 0
+
+
+def test_a_log_goes_on_when_no_new_segment_could_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = BranchLog(tmp_path, 1 << 20, segment_bytes=1)
+    log.open(0)
+    batch = lines_batch("s", 0, b"line\n", timestamp_ns=0, attributes={})
+    log.append(batch)
+    log.cut()()
+    committed = log.end
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", _full)
+        with pytest.raises(RetryableError, match="No space left"):
+            log.append(batch)
+    log.open(committed)
+    log.append(batch)
+    log.cut()()
+    assert len(list(log.read(0, committed))) == 1
+    assert len(list(log.read(committed, log.end))) == 1
+    log.close()
+    assert _descriptors(tmp_path) == 0
+
+
+def _full(*args: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _descriptors(directory: Path) -> int:
+    """How many there are of files in it."""
+    found = 0
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # of the listing itself
+            found += os.readlink(f"/proc/self/fd/{fd}").startswith(str(directory))
+    return found
 
 
 def test_a_full_log_pushes_back(tmp_path: Path) -> None:

@@ -140,8 +140,9 @@ class FanOut(Sink):
         self._core.drain()
 
     def close(self) -> None:
-        for sink in self._core.direct.values():
-            sink.close()
         for runner in self._runners.values():
             runner.close()
+        for branch in self._branches:  # also one that was claimed, and then never opened
+            if branch.name not in self._runners:
+                branch.sink.close()
         self._log.close()

@@ -39,6 +39,7 @@ class Disk:
     published: int = 0
     broken: bool = False
     claims: int = 0
+    closed: int = 0
     gate: threading.Event = field(default_factory=threading.Event)  # nothing is synced while it is clear
     is_waiting: threading.Event = field(default_factory=threading.Event)
 
@@ -98,7 +99,7 @@ class ListSink(Sink):
         self._check()
 
     def close(self) -> None:
-        pass
+        self._disk.closed += 1
 
 
 class Node:
@@ -248,6 +249,19 @@ def test_storage_taken_in_the_place_of_a_dead_one_is_all_claimed_before_the_reco
     cluster.disks[1].broken = True
     with pytest.raises(RetryableError, match="broken"):
         cluster.sink.claim(by_force=True)
+
+
+def test_storage_that_was_claimed_is_released_by_who_gives_up_before_the_record_is_read(
+    tmp_path: Path,
+) -> None:
+    context = Context("c1", "coll", "host", tmp_path)
+    disks = [Disk(), Disk(), Disk(broken=True)]
+    sink = FanOut([Branch(str(n), ListSink(disk, context), n == 2) for n, disk in enumerate(disks)], context)
+    with pytest.raises(RetryableError, match="broken"):
+        sink.claim(by_force=True)
+    assert [disk.claims for disk in disks] == [1, 1, 0]
+    sink.close()
+    assert [disk.closed for disk in disks] == [1, 1, 1]
 
 
 def test_how_far_a_branch_is_behind_is_told(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from qanat.component import Prepared
 from qanat.delivery import fan_out_sink
 from qanat.delivery.branch_life import BranchLife, Step, open_sink, take
 from qanat.delivery.fan_out import Mark, Todo
-from qanat.errors import FencedError, RetryableError
+from qanat.errors import FencedError, QanatError, RetryableError
 from qanat.testing.simulation.branch_log import BranchLog
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Branch:
             return
         try:
             prepared, mark = self._begin(step)
-        except (RetryableError, FencedError) as error:
+        except QanatError as error:
             self._failed(step, error)
             return
         if prepared is None:

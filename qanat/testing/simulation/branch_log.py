@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from qanat.batch import Batch, PayloadForm
 from qanat.delivery.fan_out_token import LogPlace, Token
-from qanat.errors import RetryableError
+from qanat.errors import CorruptError, RetryableError
 from qanat.testing.simulation.disk import Disk
 
 LOG_EVENTS_MAX = 120  # committed, a few transactions: full when a branch is away for long; a gap counts as much as its events
@@ -63,11 +63,10 @@ class BranchLog:
         return sync
 
     def read(self, at: int, end: int) -> Iterator[tuple[Batch, int]]:
-        """Batches and where they end."""
+        """Batches and where they end. What is forgotten only a process asks for that has slept over another one's commit:
+        `release` sees to the rest."""
         if at < self.disk.released:
-            self.disk.kernel.fail(
-                f"{self.disk.name} is read at {at}, and was forgotten to {self.disk.released}"
-            )
+            raise CorruptError(f"{self.disk.name} begins at {self.disk.released}, and is read at {at}")
         for row in [row for row in self.disk.batches if at < row.at <= end]:
             count = 0 if row.is_gap else row.end - row.start
             yield Batch(row.stream, row.start, row.end, count, PayloadForm.LINES, b"", 0, {}), row.at

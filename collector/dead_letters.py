@@ -15,13 +15,13 @@ from qanat.rpc.codec import encode_batch
 
 log = structlog.get_logger(__name__)
 
+Dropped = Callable[[str, int], None]  # hears why, and how many events
+
 
 class DeadLetters:
     """Batches as they came (serialised `ToCollector`), named by stream and position, so that repeating is harmless."""
 
-    def __init__(
-        self, directory: Path, dropped: Callable[[str, int], None] = lambda reason, events: None
-    ) -> None:
+    def __init__(self, directory: Path, dropped: Dropped = lambda reason, events: None) -> None:
         self._directory = directory
         self._dropped = dropped
         self.batches = 0

@@ -112,7 +112,8 @@ class Collector:
     def _adoptions(self, nodes: Mapping[str, LogicalNode]) -> Adoptions:
         def sink_on(node: LogicalNode, physical_node: str) -> Sink:
             state_dir = self.state_dir / node.name / "adopted" / quote(physical_node, safe="")
-            return build_sink(node, self._context(node, physical_node, state_dir))
+            dropped = self.metrics.collector(node.name).dropped
+            return build_sink(node, self._context(node, physical_node, state_dir), dropped=dropped)
 
         return Adoptions(
             self.name,
@@ -161,7 +162,12 @@ class Collector:
     def build_sink(self, node: LogicalNode) -> Sink:
         """The sink of `node`, not open. Raises ConfigError, OSError."""
         self.metrics.forget_branches(node.name)
-        return build_sink(node, self._context_here(node), partial(self._branch_lags, node.name))
+        return build_sink(
+            node,
+            self._context_here(node),
+            partial(self._branch_lags, node.name),
+            self.metrics.collector(node.name).dropped,
+        )
 
     def _branch_lags(self, logical_node: str, branch: str, lag: Lag) -> None:
         self.metrics.branch_lag(logical_node, branch, bytes=lag.bytes, events=lag.events, seconds=lag.seconds)

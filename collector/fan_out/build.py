@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from collector.dead_letters import Dropped
 from collector.decorated import DecoratedSink
 from collector.fan_out.balance import Balance
 from collector.fan_out.lag import Told
@@ -22,8 +23,14 @@ from qanat.flow.sinks import decorated, undecorated
 from qanat.flow.switching import branches, counted_once, share_of, spread
 
 
-def build_sink(node: LogicalNode, context: Context, told: Told = lambda name, lag: None) -> Sink:
-    """The sink, or a fan-out of sinks, of which `told` hears how far each is behind. Raises ConfigError."""
+def build_sink(
+    node: LogicalNode,
+    context: Context,
+    told: Told = lambda name, lag: None,
+    dropped: Dropped = lambda reason, events: None,
+) -> Sink:
+    """The sink, or a fan-out of sinks, of which `told` hears how far each is behind, and `dropped` what one of them will never
+    take. Raises ConfigError."""
     decorators, inner = undecorated(spread(node.sink))
     found = _counted_once(list(branches(inner)))
     if len(found) == 1:
@@ -38,6 +45,7 @@ def build_sink(node: LogicalNode, context: Context, told: Told = lambda name, la
         context,
         told=told,
         balance=None if loads is None else Balance(loads, _shares(decorators, inner)),
+        dropped=dropped,
     )
     return fan_out if chain is None else DecoratedSink(fan_out, chain, context)
 

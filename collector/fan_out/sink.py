@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from collector.dead_letters import DeadLetters
+from collector.dead_letters import DeadLetters, Dropped
 from collector.fan_out import adoption
 from collector.fan_out.balance import Balance
 from collector.fan_out.lag import Lags, Told
@@ -47,13 +47,15 @@ class FanOut(Sink):
         log_bytes_max: int = LOG_BYTES_MAX,
         told: Told = lambda name, lag: None,
         balance: Balance | None = None,
+        dropped: Dropped = lambda reason, events: None,
     ) -> None:
-        """`told` hears how far each branch is behind; `balance`, when a batch is for one of them, what each has to store."""
+        """`told` hears how far each branch is behind; `balance`, when a batch is for one of them, what each has to store;
+        `dropped`, how many events a branch will never take."""
         super().__init__(None, context)
         self._branches = branches
         self._log = BranchLog(context.state_dir / "fan-out", log_bytes_max)
         self._dead_letters = {
-            branch.name: DeadLetters(context.state_dir / "fan-out" / f"dead-letters-{branch.name}")
+            branch.name: DeadLetters(context.state_dir / "fan-out" / f"dead-letters-{branch.name}", dropped)
             for branch in branches
         }
         self._runners: dict[str, BranchRunner] = {}

@@ -26,7 +26,7 @@ from qanat.component import Context, Prepared, Sink
 from qanat.delivery.branch_life import BranchLife
 from qanat.delivery.fan_out import BranchCore, Mark, Todo
 from qanat.delivery.fan_out_sink import Branch
-from qanat.errors import CorruptError, RetryableError
+from qanat.errors import CorruptError, PermanentError, RetryableError
 
 NS = 1_000_000_000
 
@@ -262,6 +262,30 @@ def test_storage_that_was_claimed_is_released_by_who_gives_up_before_the_record_
     assert [disk.claims for disk in disks] == [1, 1, 0]
     sink.close()
     assert [disk.closed for disk in disks] == [1, 1, 1]
+
+
+def test_what_a_branch_will_never_take_is_counted(tmp_path: Path) -> None:
+    class Refusing(ListSink):
+        def append(self, batch: Batch) -> None:
+            raise PermanentError("no format can hold it")
+
+    dropped: list[tuple[str, int]] = []
+    context = Context("c1", "coll", "host", tmp_path)
+    branches = [
+        Branch("0", Refusing(Disk(), context), True),
+        Branch("1", Refusing(Disk(), context)),
+        Branch("2", ListSink(Disk(), context)),
+    ]
+    sink = FanOut(branches, context, dropped=lambda reason, events: dropped.append((reason, events)))
+    sink.claim()
+    sink.open(None)
+    sink.append(lines_batch("s", 0, b"a\nb\n", timestamp_ns=0, attributes={}))
+    prepared = sink.prepare()
+    prepared.sync()
+    sink.publish(prepared.token)
+    poll(lambda: len(dropped) == 2)
+    assert dropped == [("dead_letter", 2)] * 2
+    sink.close()
 
 
 def test_how_far_a_branch_is_behind_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collector.dead_letters import Dropped
 from collector.decorated import DecoratedSink
 from collector.fan_out.balance import Balance
 from collector.fan_out.lag import Told
+from collector.fan_out.single import Single
 from collector.fan_out.sink import FanOut
 from qanat import registry
 from qanat.chain import build_chain
@@ -33,21 +34,26 @@ def build_sink(
     take. Raises ConfigError."""
     decorators, inner = undecorated(spread(node.sink))
     found = _counted_once(list(branches(inner)))
-    if len(found) == 1:
-        return _component(decorated(decorators, found[0].sink), context)
+    is_single = len(found) == 1
     chain = build_chain(decorators, context)
-    loads = None if chain is None else chain.loads
+    loads = None if chain is None or is_single else chain.loads
+    made = [
+        Branch(
+            str(index),
+            _component(branch.sink, branch_context(context, index)),
+            branch.required or is_single,
+        )
+        for index, branch in enumerate(found)
+    ]
     fan_out = FanOut(
-        [
-            Branch(str(index), _component(branch.sink, branch_context(context, index)), branch.required)
-            for index, branch in enumerate(found)
-        ],
+        made,
         context,
         told=told,
         balance=None if loads is None else Balance(loads, _shares(decorators, inner)),
         dropped=dropped,
     )
-    return fan_out if chain is None else DecoratedSink(fan_out, chain, context)
+    sink = Single(made[0].sink, fan_out, context) if is_single else fan_out
+    return sink if chain is None else DecoratedSink(sink, chain, context)
 
 
 def _shares(decorators: tuple[Call, ...], inner: SinkExpression) -> dict[str, int]:

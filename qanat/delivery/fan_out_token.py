@@ -62,6 +62,14 @@ def decode(token: bytes | None, first_branch: str) -> Token:
     return decoded
 
 
+def is_fan_out(token: bytes) -> bool:
+    """Whether it is of a fan-out, and not of a sink that stands alone."""
+    try:
+        return msgspec.msgpack.decode(token, type=Token).magic == MAGIC
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
 def encode(token: Token) -> bytes:
     """For the commit record."""
     return msgspec.msgpack.encode(token)

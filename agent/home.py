@@ -7,6 +7,7 @@ meanwhile. So with every other channel the sender gets another name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,11 +16,21 @@ from qanat.component import ChannelConfig
 from qanat.durable import replace_file
 from qanat.errors import CorruptError
 from qanat.flow.model import Call
+from qanat.flow.parser import parse_component
 from qanat.flow.printer import print_sink
 
 FILE = "home.json"
 
-# What may change while events wait in a channel.
+# What says where it is, of those that we know; all else may change while events wait in it.
+_PLACED_BY: Mapping[str, frozenset[str]] = {
+    "memoryChannel": frozenset(),
+    "spillChannel": frozenset(),
+    "fileChannel": frozenset({"path"}),
+    "sqlChannel": frozenset({"url"}),
+    "jdbcChannel": frozenset({"url"}),
+}
+
+# What may change in any other.
 _ADJUSTABLE = frozenset(field.name for field in msgspec.structs.fields(ChannelConfig))
 
 
@@ -32,7 +43,12 @@ def place(channel: Call | None) -> str:
     """Which channel it is, as text; "" for none."""
     if channel is None:
         return ""
-    kept = tuple(each for each in channel.keywords if each.name not in _ADJUSTABLE)
+    by = _PLACED_BY.get(channel.name)
+    kept = tuple(
+        each
+        for each in channel.keywords
+        if (each.name in by if by is not None else each.name not in _ADJUSTABLE)
+    )
     return print_sink(Call(channel.name, channel.positional, kept))
 
 
@@ -48,7 +64,7 @@ def moved(directory: Path, channel: Call | None, *, moves_in: bool) -> int:
         home = _Home(here, 0)
         if here == "" or not moves_in:
             return 0
-    elif home.channel == here:
+    elif home.channel == here or (home.channel and place(parse_component(home.channel)) == here):
         return home.moves
     else:
         home = _Home(here, home.moves + 1)

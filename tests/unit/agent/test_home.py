@@ -30,6 +30,17 @@ def test_capacity_is_no_other_channel(tmp_path):
     assert moves(tmp_path, FILE, larger) == [0, 0]
 
 
+def test_how_a_channel_works_is_no_other_channel(tmp_path):
+    tuned = parse_component("fileChannel(fsync=always, sync_interval=50ms, segment=1MiB)")
+    elsewhere = parse_component('fileChannel(path="/x", segment=1MiB)')
+    assert moves(tmp_path, FILE, tuned, FILE, elsewhere) == [0, 0, 0, 1]
+
+
+def test_what_an_earlier_version_noted_of_a_channel_is_understood(tmp_path):
+    (tmp_path / home.FILE).write_text('{"channel": "fileChannel(segment=1MiB)", "moves": 3}')
+    assert moves(tmp_path, parse_component("fileChannel(segment=1MiB)"), FILE) == [3, 3]
+
+
 def test_looking_changes_nothing(tmp_path):
     moves(tmp_path, FILE)
     before = (tmp_path / home.FILE).read_bytes()

@@ -7,14 +7,14 @@ meanwhile. So with every other channel the sender gets another name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from qanat.component import ChannelConfig
 from qanat.durable import replace_file
-from qanat.errors import CorruptError
+from qanat.errors import CorruptError, QanatError
 from qanat.flow.model import Call
 from qanat.flow.parser import parse_component
 from qanat.flow.printer import print_sink
@@ -71,6 +71,24 @@ def moved(directory: Path, channel: Call | None, *, moves_in: bool) -> int:
     if moves_in:
         replace_file(path, [msgspec.json.encode(home)])
     return home.moves
+
+
+def left_behind(channels: Path, channel: Call | None) -> Iterator[tuple[Path, int]]:
+    """Logs of a former `fileChannel` in this directory, and how many events destinations lack of each. Masters have one emptied
+    before another is used; whoever edits a flow and starts again has not."""
+    if channel is not None and place(channel) == place(Call("fileChannel")):
+        return
+    for log in sorted(channels.glob("wal-*")):
+        from qanat.channels.wal.survey import survey
+
+        try:
+            found = survey(log, verify=False)
+        except (OSError, QanatError):
+            continue  # `qanat wal check` has more to say about it
+        everything = found.given(found.oldest, found.number) if found.segments else 0
+        waiting = max((each.waiting for each in found.cursors), default=everything)
+        if waiting:
+            yield log, waiting
 
 
 def _read(path: Path) -> _Home | None:

@@ -110,6 +110,16 @@ class Agent:
     def _moved(self, line: Line, to_open: bool) -> int:
         directory = self.state_dir / line.label
         directory.mkdir(parents=True, exist_ok=True)
+        if to_open:
+            for left, events in home.left_behind(directory / CHANNEL_DIRECTORY, line.channel):
+                log.error(
+                    "channel_left_behind",
+                    node=line.label,
+                    directory=str(left),
+                    events=events,
+                    consequence="they are delivered when the flow has its fileChannel again; let it be empty before it is left "
+                    "out, or use `qanat wal export`",
+                )
         return home.moved(directory, line.channel, moves_in=to_open)
 
     def _line(self, line: Line, sending: _Sending, pace: Pace | None) -> Running:

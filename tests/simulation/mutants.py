@@ -584,6 +584,28 @@ def log_that_is_full_waits_for_a_commit_that_it_prevents(patch: pytest.MonkeyPat
     patch.setattr(CommitLoop, "_commit", commit)
 
 
+@mutant
+def branch_that_is_required_now_is_written_to_before_it_has_caught_up(patch: pytest.MonkeyPatch) -> None:
+    original = FanOutCore._assign
+
+    def assign(self: FanOutCore, committed: Token) -> None:
+        marks = {name: replace(mark, at=committed.end) for name, mark in committed.marks.items()}
+        original(self, replace(committed, marks=marks))
+
+    patch.setattr(FanOutCore, "_assign", assign)
+
+
+@mutant
+def branch_that_is_no_longer_required_begins_anew(patch: pytest.MonkeyPatch) -> None:
+    original = FanOutCore._recorded
+
+    def recorded(self: FanOutCore, committed: Token, *, reread: bool = False) -> None:
+        direct = {name: token for name, token in committed.direct.items() if name not in self.fed}
+        original(self, replace(committed, direct=direct), reread=reread)
+
+    patch.setattr(FanOutCore, "_recorded", recorded)
+
+
 # Adoption of fan-outs.
 
 

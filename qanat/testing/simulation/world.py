@@ -24,6 +24,7 @@ FILES_MAX = 7  # of one host
 P_MEMORY = 0.13  # of the hosts are acked on receipt, behind a channel in memory
 P_FAN_OUT = 0.18  # of the worlds have collectors that store in several sinks
 FAN_OUTS = ((0, 2), (0, 2), (1, 1), (2, 1))  # so many branches that are required, and that are not
+P_AMENDED = 0.4  # of the starts of such a collector find other branches required
 ADOPT_S = 0.5  # of virtual time, between looks at what a dead collector has left
 P_SHARED = 0.6  # of those have their logs where adopters reach them
 DESTINATIONS = (1, 1, 1, 1, 2, 2, 3)  # of a channel
@@ -235,7 +236,16 @@ class World:
         """A process of this sink, unless there is one: the directory is locked."""
         if name not in self.collectors and name not in self.dead:
             self._started += 1
+            self._amend(self.disks[name].branches)
             self.collectors[name] = Collector(self, self.disks[name], f"p{self._started}")
+
+    def _amend(self, branches: list[Disk]) -> None:
+        """The flow may have been changed: others are required now, but never all, so that the ledger sees everything in the
+        log."""
+        if branches and self.kernel.chance(P_AMENDED):
+            for branch in branches:
+                branch.is_required = self.kernel.chance(0.5)
+            self.kernel.random.choice(branches).is_required = False
 
     def crash_collector(self, collector: Collector, *, power: bool) -> None:
         """SIGKILL, or with the machine's power; what it asked the store for may still happen."""

@@ -27,8 +27,8 @@ _PLACED_BY: Mapping[str, frozenset[str]] = {
     "spillChannel": frozenset(),
     "fileChannel": frozenset({"path"}),
     "sqlChannel": frozenset({"url"}),
-    "jdbcChannel": frozenset({"url"}),
 }
+_FORMER_NAMES = {"jdbcChannel": "sqlChannel"}
 
 # What may change in any other.
 _ADJUSTABLE = frozenset(field.name for field in msgspec.structs.fields(ChannelConfig))
@@ -43,13 +43,14 @@ def place(channel: Call | None) -> str:
     """Which channel it is, as text; "" for none."""
     if channel is None:
         return ""
-    by = _PLACED_BY.get(channel.name)
+    name = _FORMER_NAMES.get(channel.name, channel.name)
+    by = _PLACED_BY.get(name)
     kept = tuple(
         each
         for each in channel.keywords
         if (each.name in by if by is not None else each.name not in _ADJUSTABLE)
     )
-    return print_sink(Call(channel.name, channel.positional, kept))
+    return print_sink(Call(name, channel.positional, kept))
 
 
 def moved(directory: Path, channel: Call | None, *, moves_in: bool) -> int:

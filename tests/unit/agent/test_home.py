@@ -39,6 +39,10 @@ def test_how_a_channel_works_is_no_other_channel(tmp_path):
     assert moves(tmp_path, FILE, tuned, FILE, elsewhere) == [0, 0, 0, 1]
 
 
+def test_channel_has_two_names(tmp_path):
+    assert moves(tmp_path, parse_component("sqlChannel"), parse_component("jdbcChannel")) == [0, 0]
+
+
 def test_what_an_earlier_version_noted_of_a_channel_is_understood(tmp_path):
     (tmp_path / home.FILE).write_text('{"channel": "fileChannel(segment=1MiB)", "moves": 3}')
     assert moves(tmp_path, parse_component("fileChannel(segment=1MiB)"), FILE) == [3, 3]

@@ -91,7 +91,7 @@ async def finish(core: ReceiverCore, sink: Sink, store: Store, *, give_up: Calla
         left_bytes = sink.backlog_bytes()
         await worker.close()
     if left_bytes:
-        return f"{left_bytes} bytes wait for a branch that takes nothing now"
+        return f"a branch has not come to its end: {left_bytes} bytes wait for it"
     return None if core.state.commits and core.state.trouble is None else reason
 
 

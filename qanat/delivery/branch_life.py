@@ -60,8 +60,13 @@ class BranchLife:
 
     @property
     def left_bytes(self) -> int:
-        """What is committed in the log and not in this branch; nothing is left that can't be reached."""
-        return 0 if self.core is None else max(0, self.goal(self.core.committed) - self.core.committed.at)
+        """What is committed in the log and not in this branch, and not 0 before what it has is visible; nothing is left that
+        can't be reached."""
+        core = self.core
+        if core is None:
+            return 0
+        is_hidden = core.committed.token is not None and not core.is_published
+        return max(int(is_hidden), self.goal(core.committed) - core.committed.at)
 
     @property
     def has_drained(self) -> bool:

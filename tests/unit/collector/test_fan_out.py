@@ -520,6 +520,18 @@ def test_a_branch_keeps_what_it_staged_when_a_transaction_is_undone() -> None:
     assert core.todo is Todo.OPEN
 
 
+def test_a_branch_has_something_left_until_what_it_took_is_visible() -> None:
+    life = BranchLife("0")
+    life.recorded(Mark(b"12", 12, 12), 12)
+    for todo in (Todo.OPEN, Todo.PUBLISH):
+        assert life.left_bytes > 0
+        step = life.next()
+        assert step is not None
+        assert step.todo is todo
+        life.done(step, step.committed)
+    assert life.left_bytes == 0
+
+
 def test_a_branch_whose_storage_was_taken_claims_it_again_and_has_the_record_read() -> None:
     life = BranchLife("0")
     life.recorded(Mark(None, 0), 10)

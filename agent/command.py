@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -92,9 +93,11 @@ def command(
                 stack.callback(counters.serve(port, host))
             except OSError as error:
                 raise ConfigError(f"--metrics {metrics}: can't listen there: {error}") from error
-        agent = Agent(name, directory, nodes, counters)
+        agent = Agent(name, directory, counters)
         if flow_file is not None:
-            run_until_signal(agent.run)
+            from agent import standalone
+
+            run_until_signal(partial(standalone.run, agent, nodes))
             return
         from agent.managed import AgentProgram
         from qanat.control.managed import Managed

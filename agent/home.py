@@ -2,19 +2,20 @@
 
 Positions of one channel mean nothing in another, nor beside any. A collector remembers those of a sender for ever; one that came
 back to a former channel under its former name would be asked to go on where that ended, and send again what went another way
-meanwhile. So with every other channel the sender gets another name.
+meanwhile. So with every other channel the sender gets another name, as soon as what went the former way is acknowledged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from qanat.component import ChannelConfig
 from qanat.durable import replace_file
-from qanat.errors import CorruptError, QanatError
+from qanat.errors import CorruptError
 from qanat.flow.model import Call
 from qanat.flow.parser import parse_component
 from qanat.flow.printer import print_sink
@@ -38,6 +39,18 @@ class _Home(msgspec.Struct, frozen=True):
     channel: str = ""
     moves: int = 0
 
+    @property
+    def call(self) -> Call | None:
+        """The channel; None for none."""
+        return parse_component(self.channel) if self.channel else None
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """Where events of a source may still wait; None: beside any channel."""
+
+    channel: Call | None
+
 
 def place(channel: Call | None) -> str:
     """Which channel it is, as text; "" for none."""
@@ -59,37 +72,20 @@ def moved(directory: Path, channel: Call | None, *, moves_in: bool) -> int:
     `moves_in`: it is about to be opened, so this is made durable. Nothing of what was sent before may be unacknowledged then.
     Raises CorruptError, OSError."""
     path = directory / FILE
-    here = place(channel)
-    home = _read(path)
-    if home is None:  # the first of all, or of a version that did not know of homes
-        home = _Home(here, 0)
-        if here == "" or not moves_in:
-            return 0
-    elif home.channel == here or (home.channel and place(parse_component(home.channel)) == here):
-        return home.moves
-    else:
-        home = _Home(here, home.moves + 1)
-    if moves_in:
+    before = _read(path)
+    is_other = before is not None and place(before.call) != place(channel)
+    home = _Home(
+        "" if channel is None else print_sink(channel), 0 if before is None else before.moves + is_other
+    )
+    if moves_in and home != before:
         replace_file(path, [msgspec.json.encode(home)])
     return home.moves
 
 
-def left_behind(channels: Path, channel: Call | None) -> Iterator[tuple[Path, int]]:
-    """Logs of a former `fileChannel` in this directory, and how many events destinations lack of each. Masters have one emptied
-    before another is used; whoever edits a flow and starts again has not."""
-    if channel is not None and place(channel) == place(Call("fileChannel")):
-        return
-    for log in sorted(channels.glob("wal-*")):
-        from qanat.channels.wal.survey import survey
-
-        try:
-            found = survey(log, verify=False)
-        except (OSError, QanatError):
-            continue  # `qanat wal check` has more to say about it
-        everything = found.given(found.oldest, found.number) if found.segments else 0
-        waiting = max((each.waiting for each in found.cursors), default=everything)
-        if waiting:
-            yield log, waiting
+def former(directory: Path, channel: Call | None) -> Former | None:
+    """The channel before this one, if it is another. Raises CorruptError."""
+    home = _read(directory / FILE)
+    return None if home is None or place(home.call) == place(channel) else Former(home.call)
 
 
 def _read(path: Path) -> _Home | None:

@@ -1,8 +1,7 @@
-"""The agent's composition root: builds the deliveries of a flow file and runs them until told to stop."""
+"""The agent's composition root: builds what delivers the events of a logical node."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import uuid
 from collections.abc import Sequence
@@ -43,11 +42,6 @@ Running = Delivery | Channelled | Dealt
 
 log = structlog.get_logger(__name__)
 
-# What a stopping agent waits for acks, and for a memory channel to be emptied. What is not acked by then is sent again by
-# the next start, if it is in the source or on disk. As long as supervisors wait at least: Docker kills after 10 s,
-# Kubernetes after 30, systemd after 90.
-DRAIN_S_MAX = 10.0
-
 CHANNEL_DIRECTORY = "channel"  # within the state directory of the source, whose files have names with a dot
 
 
@@ -69,57 +63,33 @@ class Agent:
 
     name: str
     state_dir: Path
-    nodes: Sequence[LogicalNode]
     metrics: Metrics
     taps: TapPoints = field(default_factory=TapPoints)
     throttles: Throttles = field(default_factory=Throttles)
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """*Blocking* until `stop` is set and what was sent is acked. Raises ConfigError, FencedError."""
-        instance = uuid.uuid4().hex
-        deliveries = [running for node in self.nodes for running in self.build(node, instance)]
-        log.info("agent_started", name=self.name, nodes=[node.name for node in self.nodes], instance=instance)
-        try:
-            async with asyncio.TaskGroup() as group:
-                running = [group.create_task(delivery.run()) for delivery in deliveries]
-                stopping = group.create_task(_stop(deliveries, running, stop))
-                await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
-                stopping.cancel()
-        except* asyncio.CancelledError:
-            pass
-        log.info("agent_stopped", name=self.name)
 
     def build(self, node: LogicalNode, instance: str, *, to_open: bool = True) -> list[Running]:
         """A delivery for each source, or what feeds a channel and delivers from it; nothing is opened.
 
         `instance`: of the process. `to_open`: it will be; else this is to see whether it can be built. Raises ConfigError, and
         OSError where state can't be kept."""
-        planned = lines(
-            node,
-            routes(node.sink, registry.general_form),
-            lambda name: registry.agent_sink(name).level,
-            registry.is_live,
-            registry.consumes,
-        )
+        planned = lines_of(node)
         together = abreast.paces([line.destinations[0].required for line in planned], abreast.WINDOW_BYTES)
         return [
             self._line(line, _Sending(instance, self._moved(line, to_open)), pace)
             for line, pace in zip(planned, together, strict=True)
         ]
 
+    def former(self, node: LogicalNode) -> LogicalNode | None:
+        """The node as it was with another channel, or none, that may still have something to deliver."""
+        for line in lines_of(node):
+            found = home.former(self.state_dir / line.label, line.channel)
+            if found is not None and not forgets(found.channel):
+                return replace(node, channel=found.channel)
+        return None
+
     def _moved(self, line: Line, to_open: bool) -> int:
         directory = self.state_dir / line.label
         directory.mkdir(parents=True, exist_ok=True)
-        if to_open:
-            for left, events in home.left_behind(directory / CHANNEL_DIRECTORY, line.channel):
-                log.error(
-                    "channel_left_behind",
-                    node=line.label,
-                    directory=str(left),
-                    events=events,
-                    consequence="they are delivered when the flow has its fileChannel again; let it be empty before it is left "
-                    "out, or use `qanat wal export`",
-                )
         return home.moved(directory, line.channel, moves_in=to_open)
 
     def _line(self, line: Line, sending: _Sending, pace: Pace | None) -> Running:
@@ -235,6 +205,22 @@ class Agent:
         )
 
 
+def lines_of(node: LogicalNode) -> tuple[Line, ...]:
+    """What it reads, and the ways from there."""
+    return lines(
+        node,
+        routes(node.sink, registry.general_form),
+        lambda name: registry.agent_sink(name).level,
+        registry.is_live,
+        registry.consumes,
+    )
+
+
+def forgets(channel: Call | None) -> bool:
+    """What waits in it is lost with the process anyway, and so promised to nobody."""
+    return channel is not None and registry.channel(channel.name).keeps is Level.BE
+
+
 def _not_dealt(line: Line, pace: Pace | None) -> str:
     """Why what the line reads can't be dealt out among agents; "" if it can."""
     if line.channel is not None:
@@ -278,20 +264,3 @@ def _watched(deliver: Deliver, member: Member | None) -> Deliver:
         return delivery
 
     return watched
-
-
-async def _stop(
-    deliveries: Sequence[Running], running: Sequence[asyncio.Task[None]], stop: asyncio.Event
-) -> None:
-    """Once told to: let every delivery drain, but not for ever."""
-    await stop.wait()
-    log.info("agent_draining", seconds_max=DRAIN_S_MAX)
-    for delivery in deliveries:
-        delivery.stop()
-    _, late = await asyncio.wait(running, timeout=DRAIN_S_MAX)
-    for task in late:
-        log.warning(
-            "agent_stopped_undrained",
-            reason="not all acks came in time; what is in a source or on disk is sent again by the next start",
-        )
-        task.cancel()

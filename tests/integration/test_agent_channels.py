@@ -59,7 +59,7 @@ def test_stopping_agent_delivers_what_is_in_memory(cluster):
 def test_stopping_agent_says_what_it_leaves_behind(cluster):
     c1 = cluster.collector("c1", "roll=300ms")
     agent = cluster.agent(
-        "a1", f"{tail(cluster)} | memoryChannel", c1, tune=SOON | {"agent.program.DRAIN_S_MAX": 0.5}
+        "a1", f"{tail(cluster)} | memoryChannel", c1, tune=SOON | {"agent.standalone.DRAIN_S_MAX": 0.5}
     )
     append(cluster.directory / "in" / "a.log", numbered(0, 1000))
     agent.start()

@@ -256,7 +256,7 @@ def test_measures_of_shares_are_summed_and_those_that_ended_do_not_count():
 
 def built(tmp_path: Path, text: str) -> Any:
     """What an agent runs for a statement."""
-    program = AgentProgram(Agent("a1", tmp_path, [], Metrics()))
+    program = AgentProgram(Agent("a1", tmp_path, Metrics()))
     return program.build(parse(text).nodes[0])
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 
 from agent import home
-from qanat.batch import lines_batch
-from qanat.channels.file import FileChannel, FileChannelConfig
-from qanat.component import Context, Cursor
 from qanat.errors import CorruptError
 from qanat.flow.parser import parse_component
 
@@ -20,8 +17,10 @@ def moves(directory, *channels):
 
 
 def test_sender_has_its_first_name_whatever_its_first_channel_is(tmp_path):
-    assert moves(tmp_path, None, None) == [0, 0]
-    assert moves(tmp_path, FILE, FILE) == [0, 0]
+    for first in (None, FILE):
+        directory = tmp_path / str(first and first.name)
+        directory.mkdir()
+        assert moves(directory, first, first) == [0, 0]
 
 
 def test_sender_gets_another_name_with_every_other_channel(tmp_path):
@@ -55,24 +54,16 @@ def test_looking_changes_nothing(tmp_path):
     assert (tmp_path / home.FILE).read_bytes() == before
 
 
+def test_former_channel_is_known_until_another_is_moved_into(tmp_path):
+    assert home.former(tmp_path, FILE) is None
+    moves(tmp_path, None)
+    assert home.former(tmp_path, FILE) == home.Former(None)
+    moves(tmp_path, FILE)
+    assert home.former(tmp_path, FILE) is None
+    assert home.former(tmp_path, None) == home.Former(FILE)
+
+
 def test_damaged_file_is_named(tmp_path):
     (tmp_path / home.FILE).write_text("{")
     with pytest.raises(CorruptError, match=r"home\.json is damaged"):
         home.moved(tmp_path, FILE, moves_in=True)
-
-
-def test_events_in_a_channel_that_the_flow_has_no_more_are_found(tmp_path):
-    channel = FileChannel(FileChannelConfig(), Context("a1", "web", "host", tmp_path))
-    channel.open([Cursor("web"), Cursor("web#1")])
-    channel.put(lines_batch("s", 0, b"a\nb\nc\n", timestamp_ns=0, attributes={}))
-    channel.close()
-    (tmp_path / "wal-empty").mkdir()
-    found = [(channel.directory, 3)]
-    assert list(home.left_behind(tmp_path, None)) == found
-    assert list(home.left_behind(tmp_path, parse_component("memoryChannel"))) == found
-    assert not list(home.left_behind(tmp_path, parse_component("fileChannel(capacity=1GiB)")))
-    channel.open([Cursor("web"), Cursor("web#1")])
-    for name in ("web", "web#1"):
-        channel.log.acknowledge(name, 3)
-    channel.close()
-    assert not list(home.left_behind(tmp_path, None))

@@ -54,7 +54,7 @@ def agreed(question: str, *, yes: bool) -> bool:
         raise ConfigError(
             "there is no terminal to ask on; say --yes to go on without asking, or --dry-run to only look"
         )
-    return click.confirm(question)
+    return click.confirm(question, err=True)  # what is on stdout may be read by a program
 
 
 def wait_for_plan(session: Session, plan: ops.Plan, timeout_s: float) -> int | None:

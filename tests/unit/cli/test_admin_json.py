@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from qanat.cli.admin import command
 from qanat.cli.main import main
 from qanat.control.operations.cluster import Waiting
-from qanat.control.operations.configuration import Saved
+from qanat.control.operations.configuration import Change, Plan, Saved
 
 STATEMENT = 'web : tail("/l") | autoE2EChain ;\n'
 
@@ -63,6 +64,20 @@ def test_save_replaces_a_backup_at_once_and_keeps_its_mode(answer, tmp_path, cap
     assert (file.read_text(), after.st_mode) == (STATEMENT, before.st_mode)
     assert after.st_ino != before.st_ino  # another file: the old one was whole until then
     assert capsys.readouterr().out == ""
+
+
+def test_question_is_not_asked_on_standard_output(answer, tmp_path, monkeypatch, capsys):
+    change = Change(logical="web", flow="f", change="create", before="", after=STATEMENT, version=0)
+    answer(Plan(changes=[change], applied=True, revision=1))
+    file = tmp_path / "web.flow"
+    file.write_text(STATEMENT)
+    terminal = io.StringIO("y\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert main(["apply", str(file), "-o", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["applied"]
+    assert "Apply?" in err
 
 
 @pytest.mark.parametrize(("done", "code"), [(True, 0), (False, 1)])

@@ -89,10 +89,11 @@ def apply(
     """
     text, name = read_flow(flow_file)
     plan = session.call("apply", ops.Apply(text=text, path=name, prune=prune, dry_run=True))
-    if dry_run or (not changes(plan) and not wait):
+    to_do = bool(changes(plan)) or session.client.is_stale  # what it was compared with may be old
+    if dry_run or not (to_do or wait):
         session.show(plan, lambda: print_plan(plan))
         return None
-    if changes(plan):
+    if to_do:
         if session.form != "json":
             print_plan(plan)
         if not agreed("Apply?", yes=yes):

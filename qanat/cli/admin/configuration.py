@@ -213,7 +213,8 @@ def load(
     text, name = read_flow(flow_file)
     saved = read_saved(text, name)
     plan = session.call("load", msgspec.structs.replace(saved, dry_run=True))
-    if not dry_run and (changes(plan) or saved.mapping or saved.limits):
+    to_do = changes(plan) or saved.mapping or saved.limits or session.client.is_stale
+    if not dry_run and to_do:
         if session.form != "json":
             print_plan(plan)
         if not agreed(f"Load {name}?", yes=yes):

@@ -11,6 +11,7 @@ from qanat.cli.admin import command
 from qanat.cli.main import main
 from qanat.control.operations.cluster import Waiting
 from qanat.control.operations.configuration import Change, Plan, Saved
+from qanat.errors import NotConnectedError
 
 STATEMENT = 'web : tail("/l") | autoE2EChain ;\n'
 
@@ -78,6 +79,25 @@ def test_question_is_not_asked_on_standard_output(answer, tmp_path, monkeypatch,
     out, err = capsys.readouterr()
     assert json.loads(out)["applied"]
     assert "Apply?" in err
+
+
+@pytest.mark.parametrize("command_line", [["apply"], ["load"]])
+def test_nothing_to_change_is_no_success_while_the_store_does_not_answer(
+    answer, tmp_path, monkeypatch, capsys, command_line
+):
+    def call(self, method, request):
+        if not request.dry_run:
+            raise NotConnectedError("nothing was changed: no connection")
+        return self.reply
+
+    monkeypatch.setattr(Answering, "is_stale", True)
+    monkeypatch.setattr(Answering, "call", call)
+    answer(Plan(changes=[], applied=False, revision=1))
+    file = tmp_path / "web.flow"
+    file.write_text(STATEMENT)
+    assert main([*command_line, str(file), "--dry-run"]) == 0
+    assert main([*command_line, str(file), "--yes"]) == 3
+    assert "nothing was changed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("done", "code"), [(True, 0), (False, 1)])

@@ -96,8 +96,9 @@ class Desk:
 
     async def everybody(self) -> list[Physical]:
         """Every physical node that is known, also one that came a moment ago, to whichever master; while the store does not
-        answer, those who were known."""
-        asking = asyncio.create_task(self.peers.status(wire.StatusRequest(newcomers_only=True)))
+        answer, those who were known, and all who are attached: what was read last may be from before they came."""
+        question = wire.StatusRequest(newcomers_only=not self.is_stale)
+        asking = asyncio.create_task(self.peers.status(question))
         try:
             known = self.known.remembered() if self.is_stale else await self.known.all()
         except RetryableError:

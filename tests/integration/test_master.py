@@ -621,6 +621,24 @@ def test_status_says_nothing_of_what_it_can_not_know_while_the_store_is_away(run
     run(scenario())
 
 
+def test_plan_knows_who_is_attached_while_the_store_is_away(run, monkeypatch):
+    monkeypatch.setattr("master.nodes.NEWCOMER_S", 0.0)
+
+    async def scenario():
+        async with cluster(2) as c:
+            admin = await c.admin()
+            await admin("apply", text=AGENTS)
+            node = await c.node("web-1", 1, kind="web")
+            await node.runs(WEB)
+            for each in c.masters:
+                each.store.cut()
+            plan = await admin("diff", text=AGENTS)
+            assert plan["changes"][0]["runs_on"] == ["web-1"]
+            assert not [note for note in plan["notes"] if "runs nowhere" in note]
+
+    run(scenario())
+
+
 async def _is_known(admin, name):
     return any(row["name"] == name for row in (await admin("nodes"))["nodes"])
 

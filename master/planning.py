@@ -15,6 +15,9 @@ from qanat.coordination.store import Create, Delete, Op, Set
 from qanat.flow.model import LogicalNode
 from qanat.flow.printer import print_node
 
+# Logical nodes that a refusal names; the rest is a number. People read it on a terminal.
+NAMED_MAX = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -79,8 +82,10 @@ def check_expected(snapshot: Snapshot, expected: Mapping[str, int]) -> None:
             + ("" if config is None else f", by {config.author}: {config.text or 'deleted'}")
         )
     if found:
+        more = f"; and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
         raise OperationError(
-            Kind.CONFLICT, f"changed meanwhile: {'; '.join(found)}. Look at the difference and apply again"
+            Kind.CONFLICT,
+            f"changed meanwhile: {'; '.join(found[:NAMED_MAX])}{more}. Look at the difference and apply again",
         )
 
 

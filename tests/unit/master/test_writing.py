@@ -151,6 +151,17 @@ def test_expected_version_names_who_changed_it(run):
     run(scenario())
 
 
+def test_refusal_of_thousands_of_versions_names_a_few(run):
+    async def scenario():
+        _, cache, writer = client(Tree())
+        await writer.write(statements(1000))
+        with pytest.raises(OperationError, match=r"web-00009 was .*; and 990 more\. Look") as caught:
+            check_expected(await cache.fresh(), {f"web-{number:05}": 7 for number in range(1000)})
+        assert "web-00010" not in str(caught.value)
+
+    run(scenario())
+
+
 def statements(count, text="x" * 100):
     """A plan that configures so many, of a hundred characters each."""
     edits = [Edit(f"web-{number:05}", "f", text) for number in range(count)]

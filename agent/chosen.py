@@ -121,6 +121,9 @@ class _Told(Source):
     def recover(self, known: Mapping[str, int]) -> None:
         self._reader.recover(known)
 
+    def knows_its_streams(self) -> bool:
+        return self._reader.knows_its_streams()
+
     def poll(self, timeout_s: float) -> list[StreamEvent]:
         return self._reader.poll(timeout_s)
 

@@ -89,6 +89,10 @@ class ChannelReader(Source):
         for name, position in streams.earlier_streams(known, self.stream).items():
             self._news += [StreamFound(name, position), StreamFinished(name, position)]
 
+    def knows_its_streams(self) -> bool:
+        """The one, from the log: how much of it waits is known before any collector answers."""
+        return True
+
     def poll(self, timeout_s: float) -> list[StreamEvent]:
         """News; see Source.poll."""
         deadline_s = time.monotonic() + timeout_s  # real time, also under a manual clock: this really waits

@@ -318,6 +318,19 @@ def test_lag_is_what_was_not_read(bench):
         assert feed.view.source.lag_bytes() == 0
 
 
+def test_lag_is_known_before_any_collector_said_what_it_has(bench):
+    with bench.opened() as feed:
+        source = feed.view.source
+        source.open()
+        feed.put(*batches(10, **BIG))
+        feed.accepted("s", batches(10, **BIG)[-1].end)
+        assert source.knows_its_streams()
+        assert source.poll(0.0) == []
+        assert source.lag_bytes() >= sum(batch.payload_bytes for batch in batches(10, **BIG))
+        source.recover({})
+        assert [type(each) for each in source.poll(0.0)] == [StreamFound]
+
+
 # -- full -------------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,11 @@ from qanat.columns import TIMESTAMP_TYPE
 _RFC3339 = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$"
 
 # What else ISO 8601 has, as some senders write it: no zone, no colon in it, a comma, more digits.
-_ISO8601 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?")
+_ISO8601 = re.compile(
+    r"(?P<minute>\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?:(?P<second>:\d\d)(?:[.,](?P<fraction>\d+))?)?"
+    r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?",
+    re.ASCII,
+)
 
 _MONTHS = {name: number for number, name in enumerate(
     (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1
@@ -59,18 +63,21 @@ def rfc3339(values: pa.Array, zone: tzinfo | None) -> pa.Array:
         found = pa.nulls(len(as_text), TIMESTAMP_TYPE)
     if found.null_count == as_text.null_count:
         return found
-    others = mapped(without(as_text, pc.is_valid(found)), lambda value: _one(value, zone), TIMESTAMP_TYPE)
-    return pc.coalesce(found, others)
+    others = mapped(without(as_text, pc.is_valid(found)), lambda value: _one(value, zone), pa.int64())
+    return pc.coalesce(found, others.cast(TIMESTAMP_TYPE))
 
 
-def _one(value: str | None, zone: tzinfo | None) -> datetime | None:
-    if value is None or _ISO8601.fullmatch(value) is None:
+def _one(value: str | None, zone: tzinfo | None) -> int | None:
+    """In ns."""
+    found = None if value is None else _ISO8601.fullmatch(value)
+    if found is None:
         return None
     try:
-        found = datetime.fromisoformat(value)
-        return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+        at = datetime.fromisoformat("".join(found[part] or "" for part in ("minute", "second", "zone")))
+        at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return _ns(at, found["fraction"] or "")
 
 
 def bsd(values: pa.Array, now: datetime, zone: tzinfo | None) -> pa.Array:
@@ -106,5 +113,11 @@ def _moment(stamp: bytes, now: datetime, zone: tzinfo | None) -> int | None:
         except (ValueError, OverflowError):  # the 29th of February
             continue
         if said or at <= now + AHEAD:
-            return int(at.timestamp()) * 1_000_000_000 + int((found["fraction"] or b"").ljust(9, b"0")[:9])
+            return _ns(at, (found["fraction"] or b"").decode())
     return None
+
+
+def _ns(at: datetime, fraction: str) -> int | None:
+    """Of a whole second and digits of a fraction; None where 64 bits don't hold it."""
+    found = int(at.timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0")[:9])
+    return found if abs(found) < 1 << 63 else None

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.syslog import columns as c
+from agent.syslog import times
 from agent.syslog.parse import bodies_of, parse
 from agent.syslog.rfc5424 import SD_COLUMNS_MAX
 
@@ -132,6 +133,11 @@ def test_message_becomes_attributes(message: bytes, wanted: dict[str, Any]) -> N
         (b"<33>2026-13-02T04:04:05Z h x", "no timestamp"),
         (b"<33>", "no timestamp"),
         (b"<33>1 ", "bad timestamp"),
+        (b"<33>9999 Feb  1 22:14:15 h x", "no timestamp"),  # beyond 64 bits of nanoseconds
+        (b"<33>1677 Feb  1 22:14:15 h x", "no timestamp"),
+        (b"<33>2262-04-12T00:00:00Z h x", "no timestamp"),
+        (b"<33>1 9999-12-31T23:59:59Z h a p m - x", "bad timestamp"),
+        (b"<33>1 1500-01-01T00:00:00 h a p m - x", "bad timestamp"),
         (b"<33>1 - h a p m", "bad header"),
         (b"<33>1 - h a p m x", "bad header"),
         (b"<33>1 yesterday h a p m - x", "bad timestamp"),
@@ -190,6 +196,13 @@ def test_what_devices_write_becomes_attributes(
     row = one(b"<165>" + message)
     assert (row["timestamp"], row["host"], row.get("app"), row["body"]) == wanted
     assert c.ERROR not in row
+
+
+@pytest.mark.parametrize("other", ["2026-01-02T03:04:05Z", "2026-02-30T03:04:05Z", "9999-12-31T23:59:59Z"])
+def test_nanoseconds_stay_whatever_else_is_in_the_batch(other: str) -> None:
+    stamps = ["2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.123456789", other]
+    found = times.rfc3339(pa.array(stamps), UTC).cast(pa.int64()).to_pylist()
+    assert found[:2] == [int(NOW.timestamp()) * 10**9 + 123_456_789] * 2
 
 
 def test_new_format_takes_a_timestamp_without_a_zone() -> None:
@@ -258,7 +271,7 @@ WORDS = st.sampled_from(
     [b"<13>", b"<191>", b"<", b">", b"1 ", b"- ", b"-", b" ", b"[", b"]", b"] ", b'"', b"\\", b'[a b="c"]', b"h ", b"\n",
      b"2026-01-02T03:04:05Z ", b"2026-02-31T03:04:05Z ", b"Jan  2 03:04:05 ", b"Feb 30 03:04:05 ", b"tag[1]: ", b":",
      b"29: ", b"*", b"2008 ", b"MAR 7 ", b"19:06:53", b".5", b" UTC:", b"2026-01-02T03:04:05 ", b"tag[1] ", b'"', b'b="',
-     b"\xff", b"\0", b"\xef\xbb\xbf", b"9" * 30]
+     b"9999-12-31T23:59:59Z ", b"1500-01-01T00:00:00 ", b"9999 ", b"\xff", b"\0", b"\xef\xbb\xbf", b"9" * 30]
 )  # fmt: skip
 NEARLY = st.lists(WORDS | st.binary(max_size=6), max_size=14).map(b"".join)
 

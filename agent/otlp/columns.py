@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from agent.otlp import json as otlp_json
 from agent.otlp.values import OWN, Reading, free_name
-from agent.posted.rows import COLUMNS_MAX
+from agent.posted.rows import CELLS_MAX, COLUMNS_MAX
 from qanat.columns import PRIORITY, TIMESTAMP, TIMESTAMP_TYPE
 
 MORE = "more_attributes"  # JSON of those beyond the limit of columns
@@ -107,7 +107,7 @@ def attribute_columns(
     """`shared`: what records have in common; `owners`: which of these each one has. Its own come first. Raises ValueError."""
     own = _attributes(records, reading)
     names = _names(shared, owners, own)
-    kept = names[:_ATTRIBUTES_MAX]
+    kept = names[: min(_ATTRIBUTES_MAX, CELLS_MAX // len(records))]
     where = pa.array(owners, pa.int32())
     own_names = {*chain.from_iterable(own)}
     made = {}

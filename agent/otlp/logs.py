@@ -17,7 +17,15 @@ from agent.otlp.columns import attribute_columns, own_columns
 from agent.otlp.values import JSON, PROTOBUF, Reading
 from agent.otlp.wire import Request
 from agent.posted.rows import record_batch
+from qanat import limits
 from qanat.columns import BODY, HOST
+
+# Of a request. An empty one takes two bytes, and what is made of it a kilobyte; those of most clients take hundreds.
+RECORDS_MAX = 1 << 18
+
+# What resources and scopes say of themselves, once for each of their records, as it is in columns: eight thousand records, as
+# collectors send together, with 8 KiB each.
+REPEATED_BYTES_MAX = 64 * limits.MIB
 
 _BODY_OF = attrgetter("body")
 
@@ -46,6 +54,8 @@ def of_json(data: bytes, event_bytes_max: int) -> Logs:
     """Raises WrongRequestError."""
     try:
         return _logs(otlp_json.parsed(data), JSON, event_bytes_max)
+    except WrongRequestError:
+        raise
     except (ValueError, RecursionError, OverflowError) as error:
         raise WrongRequestError(f"the request is no ExportLogsServiceRequest in JSON: {error}") from error
 
@@ -53,6 +63,8 @@ def of_json(data: bytes, event_bytes_max: int) -> Logs:
 def _logs(request: Any, reading: Reading, event_bytes_max: int) -> Logs:
     scopes = [*_scopes(request, reading)]
     records = [*chain.from_iterable(records for _, records in scopes)]
+    if len(records) > RECORDS_MAX:
+        raise WrongRequestError(f"more than {RECORDS_MAX} log records in a request; send fewer at a time")
     owners = [*chain.from_iterable(map(repeat, count(), [len(records) for _, records in scopes]))]
     texts = reading.texts([*map(_BODY_OF, records)])
     bodies = pa.array([text or "" for text in texts] if None in texts else texts, pa.binary())
@@ -74,7 +86,8 @@ def _logs(request: Any, reading: Reading, event_bytes_max: int) -> Logs:
 
 
 def _scopes(request: Any, reading: Reading) -> Iterator[tuple[Mapping[str, str], Sequence[Any]]]:
-    """What records share with others of their resource and scope, and the records."""
+    """What records share with others of their resource and scope, and the records. Raises WrongRequestError."""
+    repeated_bytes = 0
     for resource_logs in request.resource_logs or ():
         resource = reading.named(resource_logs.resource, "resource.")
         host = {HOST: resource["resource.host.name"]} if "resource.host.name" in resource else {}
@@ -87,7 +100,14 @@ def _scopes(request: Any, reading: Reading) -> Iterator[tuple[Mapping[str, str],
                 **{name: text for name, text in said.items() if text},
                 **reading.named(scope, "scope."),
             }
-            yield shared, scope_logs.log_records or ()
+            records = scope_logs.log_records or ()
+            repeated_bytes += max(1, len(records)) * sum(map(len, chain.from_iterable(shared.items())))
+            if repeated_bytes > REPEATED_BYTES_MAX:
+                raise WrongRequestError(
+                    "attributes of resources and scopes, repeated for each of their log records, are more than "
+                    f"{REPEATED_BYTES_MAX} bytes; send fewer log records at a time"
+                )
+            yield shared, records
 
 
 def _is_used(name: str, values: pa.Array) -> bool:

@@ -20,6 +20,9 @@ from qanat.component import Events
 # event would else make batches of millions of places.
 COLUMNS_MAX = 256
 
+# Places in the columns of a request, with something in them or not: each takes time and four bytes at least.
+CELLS_MAX = 1 << 24
+
 # Names that events can't have as attributes, as they mean something else, get this before them.
 TAKEN_PREFIX = "attribute."
 TAKEN = (BODY, POSITION)
@@ -40,7 +43,7 @@ _NO_NUMBER, _NO_TIME = pa.scalar(None, pa.uint64()), pa.scalar(None, pa.int64())
 
 
 class TooManyNamesError(ValueError):
-    """More different attributes than columns."""
+    """More different attributes than columns, or than places in them."""
 
 
 def rows(bodies: pa.BinaryArray, attributes: Sequence[Mapping[str, str]]) -> pa.RecordBatch:
@@ -50,6 +53,10 @@ def rows(bodies: pa.BinaryArray, attributes: Sequence[Mapping[str, str]]) -> pa.
     if len(names) > COLUMNS_MAX:
         raise TooManyNamesError(
             f"more than {COLUMNS_MAX} different headers in a request; send fewer, or send less together"
+        )
+    if len(names) * len(bodies) > CELLS_MAX:
+        raise TooManyNamesError(
+            f"{len(names)} different headers in {len(bodies)} events; send fewer together"
         )
     made: dict[str, pa.Array] = {BODY: bodies}
     for name in names:

@@ -13,7 +13,8 @@ The body is the record's, as JSON unless it is a string. Attributes: those of th
 A name that is taken gets `attribute.` before it; names beyond some 240 in a request are in `more_attributes`, as JSON.
 
 What can't be parsed is refused as a whole, INVALID_ARGUMENT or 400, and no client repeats that: in JSON also for one `traceId` or
-`spanId` that is not hexadecimal, as by the specification ids are, and as OpenTelemetry's Collector refuses it.
+`spanId` that is not hexadecimal, as by the specification ids are, and as OpenTelemetry's Collector refuses it. So is a request of
+more than 262,144 records, or one in which the attributes of resources and scopes, once for each record, take more than 64 MiB.
 
 Needs the extra `otlp`.
 """

@@ -209,6 +209,14 @@ def test_too_many_names_are_refused(feeding: Feeding) -> None:
     assert len(feeding.open.rows) == COLUMNS_MAX
 
 
+def test_many_names_in_many_events_are_refused(feeding: Feeding, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.posted.rows.CELLS_MAX", 5)
+    events = [{"headers": {"a": "x", "b": "x"}}, {"body": ""}, {"body": ""}]
+    answer = post(feeding, json.dumps(events).encode(), JSON)
+    assert (answer[0], "2 different headers in 3 events" in answer[1]) == (400, True), answer
+    assert post(feeding, json.dumps(events[:2]).encode(), JSON)[0] == 200
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw", "members"])
 def test_compressed_bodies_are_decompressed(feeding: Feeding, encoding: str) -> None:
     raw = zlib.compressobj(wbits=-15)

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -216,6 +217,39 @@ def test_attributes_beyond_the_limit_are_kept_together() -> None:
     (row,) = rows.to_pylist()
     found = {**row, **json.loads(row[MORE])}
     assert all(found[f"k{number}"] == str(number) for number in range(500))
+
+
+def test_attributes_have_fewer_columns_where_there_are_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.otlp.columns.CELLS_MAX", 10)
+    made_ = request("a", "b", "c", "d", "e")
+    for name in ("x", "y", "z"):
+        made_.resource_logs[0].scope_logs[0].log_records[4].attributes.add(key=name).value.string_value = name
+    rows = of_protobuf(made_.SerializeToString(), 1000).rows
+    assert rows is not None
+    assert rows.column(MORE).to_pylist() == [None, None, None, None, json.dumps({"z": "z"})]
+    assert rows.column("x").to_pylist() == [None, None, None, None, "x"]
+
+
+@pytest.mark.parametrize("kind", ["protobuf", "json"])
+def test_what_becomes_much_larger_in_columns_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.otlp.logs.RECORDS_MAX", 100)
+    of = of_protobuf if kind == "protobuf" else of_json
+
+    def encoded(message: ExportLogsServiceRequest) -> bytes:
+        return message.SerializeToString() if kind == "protobuf" else MessageToJson(message).encode()
+
+    with pytest.raises(WrongRequestError, match=r"^more than 100 log records"):
+        of(encoded(request(*["a"] * 101)), 1000)
+    many = request(*["a"] * 100)
+    many.resource_logs[0].resource.attributes.add(key="k").value.string_value = "x" * 1_000_000
+    with pytest.raises(WrongRequestError, match=r"^attributes of resources and scopes"):
+        of(encoded(many), 1000)
+    scopes = ExportLogsServiceRequest()
+    scopes.resource_logs.add().resource.attributes.add(key="k").value.string_value = "x" * 1_000_000
+    for _ in range(100):
+        scopes.resource_logs[0].scope_logs.add()
+    with pytest.raises(WrongRequestError, match=r"^attributes of resources and scopes"):
+        of(encoded(scopes), 1000)
 
 
 @settings(deadline=None)

@@ -17,7 +17,7 @@ _RFC3339 = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$"
 
 # What else ISO 8601 has, as some senders write it: no zone, no colon in it, a comma, more digits.
 _ISO8601 = re.compile(
-    r"(?P<minute>\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?:(?P<second>:\d\d)(?:[.,](?P<fraction>\d+))?)?"
+    r"(?P<clock>\d{4}-\d\d-\d\d[T ]\d\d(?::\d\d(?::\d\d)?)?)(?:(?<=:\d\d:\d\d)[.,](?P<fraction>\d+))?"
     r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?",
     re.ASCII,
 )
@@ -73,7 +73,7 @@ def _one(value: str | None, zone: tzinfo | None) -> int | None:
     if found is None:
         return None
     try:
-        at = datetime.fromisoformat("".join(found[part] or "" for part in ("minute", "second", "zone")))
+        at = datetime.fromisoformat(found["clock"] + (found["zone"] or ""))
         at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -44,6 +44,7 @@ def one(message: bytes, **options: Any) -> dict[str, Any]:
         b"<13>Feb  5 17:32:18 h t: x",
         b"rubbish",
         b'<1>1 - h a - - [a b="c"] x',
+        b"<13>1 yesterday h a p m - x",
     ]
     mixed = rows(*others[:2], message, *others[2:], **options)[2]
     assert mixed == alone
@@ -208,6 +209,12 @@ def test_nanoseconds_stay_whatever_else_is_in_the_batch(other: str) -> None:
 def test_new_format_takes_a_timestamp_without_a_zone() -> None:
     row = one(b"<13>1 2026-01-02T04:04:05 h a p m - x", zone="Europe/Paris")
     assert (row["timestamp"], row["body"]) == (NOW, b"x")
+
+
+@pytest.mark.parametrize("stamp", [b"2026-01-02T03Z", b"2026-01-02T03:00Z", b"2026-01-02T04+01"])
+def test_new_format_takes_a_timestamp_of_hours(stamp: bytes) -> None:
+    row = one(b"<13>1 " + stamp + b" h a p m - x")
+    assert (row["timestamp"], row["body"]) == (NOW.replace(minute=0, second=0), b"x")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,6 @@ class LineFramer:
         self._held: list[bytes] = []
         self._discarding = False  # the rest of a line that was truncated, or goes on in a letter
         self._letter: Letter | None = None
-        self._too_long = re.compile(rb"[^\n]{%d}" % (policy.event_bytes + 1))
 
     @property
     def held_bytes(self) -> int:
@@ -170,10 +169,13 @@ class LineFramer:
             block = block.replace(b"\r\n", LINE_END)
         if b"\n\n" in block or block.startswith(LINE_END):
             block = b"".join(line + LINE_END for line in block.split(LINE_END) if line)
-        if len(block) > self._policy.event_bytes and self._too_long.search(block):
-            lines = block[:-1].split(LINE_END)
-            block = b"".join(part + LINE_END for line in lines for part in self._policy.cut(line))
-        return block
+        if len(block) <= self._policy.event_bytes:
+            return block
+        # A pattern of so many bytes would be looked for from each byte on: minutes for a line that is almost too long.
+        lines = block[:-1].split(LINE_END)
+        if max(map(len, lines)) <= self._policy.event_bytes:
+            return block
+        return b"".join(part + LINE_END for line in lines for part in self._policy.cut(line))
 
 
 # What a frame with a count begins with (RFC 6587, 3.4.1): a number without leading zeros, a space, and the message, which

@@ -119,3 +119,8 @@ def test_framer_does_not_copy_again_with_every_byte(framer: type[Framer]) -> Non
     for _ in range(200_000):
         made.feed(b"x")
     assert made.held_bytes > 200_000
+
+
+def test_lines_that_are_almost_too_long_are_looked_at_once() -> None:
+    lines = [b"x" * 65_000] * 16
+    assert fed(LineFramer(SizePolicy(1 << 16, "split")), [b"".join(line + b"\n" for line in lines)]) == lines

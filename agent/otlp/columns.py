@@ -50,7 +50,7 @@ def own_columns(records: Sequence[Any]) -> dict[str, pa.Array]:
         "severity_number": _of_few(lambda level: str(level) if level else None, levels),
         "trace_id": _ids(traces),
         "span_id": _ids(spans),
-        "trace_flags": _of_few(lambda flag: str(flag & 0xFF) if flag else None, flags),
+        "trace_flags": _of_few(_trace_flags, flags),
         "event_name": _of_few(_or_none, names),
     }
 
@@ -75,6 +75,11 @@ def _of_few(function: Callable[[Any], str | None], values: Sequence[Any]) -> pa.
 
 def _priority(number: int) -> str | None:
     return next((name for least, name in _PRIORITIES if number >= least), None)
+
+
+def _trace_flags(flags: int | str | None) -> str | None:
+    number = int(flags or 0)
+    return str(number & 0xFF) if number else None
 
 
 def _or_none(text: str | None) -> str | None:

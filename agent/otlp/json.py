@@ -1,6 +1,6 @@
 """Logs as OTLP/JSON has them: the same names as of the protobuf messages, so that what reads one reads the other. [pure]
 
-Ids are hexadecimal, 64-bit numbers may be strings, unknown fields are left out (OTLP specification, JSON Protobuf Encoding).
+Ids are hexadecimal, numbers may be strings, unknown fields are left out (OTLP specification, JSON Protobuf Encoding).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class LogRecord(_Message):
     severity_text: str | None = None
     body: AnyValue | None = None
     attributes: list[KeyValue] | None = None
-    flags: int | None = None
+    flags: _Int | None = None
     trace_id: str | None = None
     span_id: str | None = None
     event_name: str | None = None

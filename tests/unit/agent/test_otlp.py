@@ -157,6 +157,10 @@ def test_json_is_read_as_protobuf_reads_it() -> None:
     first, second = logs.rows.to_pylist()
     assert (first["body"], first["priority"], first["severity_number"]) == (b'"+/8="', "WARN", "14")
     assert (first["resource.k"], second["body"], second["priority"]) == ("{}", b"", None)
+    said["scopeLogs"] = [{"logRecords": [{"flags": "257"}, {"flags": 257}, {"flags": "0"}]}]
+    logs = of_json(json.dumps({"resourceLogs": [said]}).encode(), 100)
+    assert logs.rows is not None
+    assert logs.rows.column("trace_flags").to_pylist() == ["1", "1", None]
     with pytest.raises(WrongRequestError, match="SEVERITY_NUMBER_LOUD"):
         of_json(json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [
             {"severityNumber": "SEVERITY_NUMBER_LOUD"}]}]}]}).encode(), 100)  # fmt: skip

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from agent.otlp import json as otlp_json
 from agent.otlp.columns import attribute_columns, own_columns
 from agent.otlp.values import JSON, PROTOBUF, Reading
-from agent.otlp.wire import Request
+from agent.otlp.wire import Request, mended
 from agent.posted.rows import record_batch
 from qanat import limits
 from qanat.columns import BODY, HOST
@@ -45,7 +45,10 @@ class Logs:
 def of_protobuf(data: bytes, event_bytes_max: int) -> Logs:
     """Raises WrongRequestError."""
     try:
-        return _logs(Request.FromString(data), PROTOBUF, event_bytes_max)
+        try:
+            return _logs(Request.FromString(data), PROTOBUF, event_bytes_max)
+        except DecodeError:
+            return _logs(Request.FromString(mended(data)), PROTOBUF, event_bytes_max)
     except DecodeError as error:
         raise WrongRequestError(f"the request is no ExportLogsServiceRequest: {error}") from error
 

@@ -15,6 +15,7 @@ A name that is taken gets `attribute.` before it; names beyond some 240 in a req
 What can't be parsed is refused as a whole, INVALID_ARGUMENT or 400, and no client repeats that: in JSON also for one `traceId` or
 `spanId` that is not hexadecimal, as by the specification ids are, and as OpenTelemetry's Collector refuses it. So is a request of
 more than 262,144 records, or one in which the attributes of resources and scopes, once for each record, take more than 64 MiB.
+What is not UTF-8 in a string of protobuf gets replacement characters.
 
 Needs the extra `otlp`.
 """

@@ -256,6 +256,25 @@ def test_what_becomes_much_larger_in_columns_is_refused(kind: str, monkeypatch: 
         of(encoded(scopes), 1000)
 
 
+@pytest.mark.parametrize("where", ["body", "key", "value", "inner", "severity", "resource", "scope"])
+def test_text_that_is_no_utf8_is_mended(where: str) -> None:
+    made_ = request("body", "other")
+    resource_logs = made_.resource_logs[0]
+    resource_logs.resource.attributes.add(key="r").value.string_value = "resource"
+    resource_logs.scope_logs[0].scope.name = "scope"
+    record = resource_logs.scope_logs[0].log_records[0]
+    record.severity_text = "severity"
+    record.attributes.add(key="key").value.string_value = "value"
+    record.attributes.add(key="k").value.kvlist_value.values.add(key="i").value.string_value = "inner"
+    sent = made_.SerializeToString().replace(where.encode(), b"\xff" + where[1:].encode())
+    rows = of_protobuf(sent, 1000).rows
+    assert rows is not None
+    row, other = rows.to_pylist()
+    texts = [*row, *(value.decode() if isinstance(value, bytes) else str(value) for value in row.values())]
+    assert any("\N{REPLACEMENT CHARACTER}" + where[1:] in text.replace("\\ufffd", "\ufffd") for text in texts)
+    assert other["body"] == b"other"
+
+
 @settings(deadline=None)
 @given(st.binary() | st.binary().map(lambda data: request("a").SerializeToString() + data))
 def test_no_protobuf_fails_otherwise_than_as_wrong(data: bytes) -> None:
@@ -287,7 +306,9 @@ def test_no_json_fails_otherwise_than_as_wrong(value: Any) -> None:
 
 @settings(max_examples=200)
 @given(st.data())
-def test_what_the_published_schema_does_not_read_is_refused_whole(data: st.DataObject) -> None:
+def test_what_the_published_schema_does_not_read_is_refused_whole_unless_it_is_no_utf8(
+    data: st.DataObject,
+) -> None:
     request = ExportLogsServiceRequest()
     records = request.resource_logs.add().scope_logs.add().log_records
     for number in range(3):
@@ -298,10 +319,14 @@ def test_what_the_published_schema_does_not_read_is_refused_whole(data: st.DataO
     sent = bytearray(request.SerializeToString())
     for _ in range(data.draw(st.integers(0, 2))):
         sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
+    fault = ""
     try:
         ExportLogsServiceRequest.FromString(bytes(sent))
-    except DecodeError:
-        with pytest.raises(WrongRequestError):
-            of_protobuf(bytes(sent), 50)
-    else:
+    except DecodeError as error:
+        fault = str(error)
+    try:
         of_protobuf(bytes(sent), 50)
+    except WrongRequestError:
+        assert fault
+    else:
+        assert not fault or "UTF-8" in fault

@@ -1,7 +1,8 @@
 """A source whose batches pass decorators before anybody sees them. To its owner it is a source like any other.
 
 Positions are the source's own, so seeks, acknowledgements and state pass through. What a decorator makes of a batch may be
-larger than a batch may be; then it goes on in several, each with its part of the positions.
+larger than a batch may be, and so may what came with attributes, as messages of Kafka with many headers; then it goes on in
+several, each with its part of the positions. A collector takes none that is too large, however often it is sent.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PART_BYTES_MAX = 3 * limits.MIB
 
 RETRY_S = 1.0  # between attempts of a decorator that can't do its work now, unless it says how long
 
-TOO_LARGE = "events_too_large"  # counted: decorators made an event larger than any batch may be
+TOO_LARGE = "events_too_large"  # counted: an event, with its attributes, larger than any batch may be
 
 
 class DecoratedSource(Source):
@@ -129,14 +130,16 @@ class DecoratedSource(Source):
         log.debug("decorator_retries", node=self.context.logical_node, error=str(error), retry_s=pause_s)
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
-        if isinstance(batch.payload, bytes) or batch.payload_bytes <= PART_BYTES_MAX:
+        if isinstance(batch.payload, bytes) or _size_bytes(batch) <= PART_BYTES_MAX:
             yield batch
         elif batch.count == 1:
             yield self._shortened(batch)
         else:
             from qanat import columns
 
-            middle = batch.payload.column(columns.POSITION)[batch.count // 2].as_py()
+            payload = columns.used(batch.payload)
+            batch = replace(batch, payload=payload)
+            middle = payload.column(columns.POSITION)[batch.count // 2].as_py()
             yield from self._parts(columns.slice_positions(batch, batch.start, middle))
             yield from self._parts(columns.slice_positions(batch, middle, batch.end))
 
@@ -146,9 +149,15 @@ class DecoratedSource(Source):
 
         assert not isinstance(batch.payload, bytes)
         self.context.count(TOO_LARGE, 1)
-        why = f"with its attributes it had {batch.payload_bytes} bytes, limit {PART_BYTES_MAX}; they were left out"
+        why = f"with its attributes it had {_size_bytes(batch)} bytes, limit {PART_BYTES_MAX}; they were left out"
         return replace(
             batch,
             payload=columns.bare(batch.payload, limits.EVENT_BYTES_MAX),
             attributes={**batch.attributes, ERROR: why},
         )
+
+
+def _size_bytes(batch: Batch) -> int:
+    """With the names of its columns, which are in each batch on the wire."""
+    assert not isinstance(batch.payload, bytes)
+    return batch.payload_bytes + sum(len(name.encode()) for name in batch.payload.schema.names)

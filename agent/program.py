@@ -25,7 +25,7 @@ from agent.plan import Destination, Line, lines, weakened
 from agent.pushed import PushedFeed
 from agent.summed import Summed
 from qanat import registry
-from qanat.chain import build_chain
+from qanat.chain import Chain, build_chain
 from qanat.component import Context, Cursor, Level, LiveSource, Source
 from qanat.control.sampling import TapPoints
 from qanat.delivery.sender import SenderCore
@@ -249,9 +249,9 @@ def _single(call: Call, context: Context, index: int) -> Source | LiveSource:
 
 
 def _behind(source: Source, decorators: Sequence[Call], context: Context) -> Source:
-    """The source as those behind its decorators see it; itself when there are none."""
-    chain = build_chain(decorators, context)
-    return source if chain is None else DecoratedSource(source, chain, context)
+    """The source as those behind its decorators see it; without any it is the same, in batches that are not too large."""
+    chain = build_chain(decorators, context) or Chain((), context)
+    return DecoratedSource(source, chain, context)
 
 
 def _watched(deliver: Deliver, member: Member | None) -> Deliver:

@@ -68,11 +68,11 @@ class Chain:
 
     def pause_s(self) -> float:
         """See Decorator."""
-        return max(each.pause_s() for each in self._decorators)
+        return max((each.pause_s() for each in self._decorators), default=0.0)
 
     def read_bytes_max(self) -> int:
         """See Decorator."""
-        return min(each.read_bytes_max() for each in self._decorators)
+        return min((each.read_bytes_max() for each in self._decorators), default=limits.BATCH_BYTES_MAX)
 
     def close(self) -> None:
         """Idempotent."""

@@ -159,6 +159,16 @@ def kept(batch: Batch, mask: pa.Array) -> Batch:
     return replace(batch, count=count, payload=batch.payload.filter(mask))
 
 
+def used(columns: pa.RecordBatch) -> pa.RecordBatch:
+    """Without columns of which nothing is there."""
+    empty = {
+        field.name
+        for field, column in zip(columns.schema, columns.columns, strict=True)
+        if field.nullable and column.null_count == len(column)
+    }
+    return columns.drop_columns([*empty]) if empty else columns
+
+
 def bare(columns: pa.RecordBatch, body_bytes_max: int) -> pa.RecordBatch:
     """Body, no longer than that, and position."""
     bodies = pc.binary_slice(columns.column(BODY), 0, body_bytes_max)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 from agent.decorated import PART_BYTES_MAX, DecoratedSource
 from qanat import columns
 from qanat.batch import Batch, PayloadForm
+from qanat.chain import Chain
 from qanat.decorators.common import rows
 from qanat.errors import ConfigError, RetryableError
+from qanat.limits import BATCH_BYTES_MAX
 from qanat.throttle import Limit, Throttles
 from tests.unit.decorators.batches import Counts, chain, context, events, lines, positions, run
 
@@ -321,6 +324,22 @@ def test_an_event_too_large_for_a_batch_loses_its_attributes() -> None:
     assert huge is not None
     assert len(rows.bodies(huge)[0].as_py()) == 1 << 20
     assert "limit" in huge.attributes["decorator_error"]
+
+
+def test_events_with_large_attributes_and_many_names_go_on_in_several() -> None:
+    batch = columns.to_columns(lines(*[b"%03d" % number for number in range(800)]))
+    payload = batch.payload.append_column("large", pa.array(["x" * 5_000] * 800))  # type: ignore[union-attr]
+    for number in range(200):
+        name = f"{number:020000}"
+        payload = payload.append_column(name, pa.array([name] + [None] * 799, pa.string()))
+    of = context()
+    whole = DecoratedSource(Once(replace(batch, payload=payload)), Chain((), of), of)  # type: ignore[arg-type]
+    found = list(iter(lambda: whole.read(1 << 20), None))
+    assert [each.start for each in found] == [0, *(each.end for each in found[:-1])]
+    assert (found[-1].end, sum(each.count for each in found)) == (batch.end, 800)
+    assert all(len(columns.encode(each.payload)) <= BATCH_BYTES_MAX for each in found)  # type: ignore[arg-type]
+    assert "limit" in found[0].attributes["decorator_error"]  # four megabytes of names, and as much in them
+    assert all(len(each.payload.column("large")[0].as_py()) == 5_000 for each in found[1:])  # type: ignore[union-attr]
 
 
 def test_choked_source_gives_nothing_and_says_so() -> None:

@@ -169,13 +169,22 @@ class LineFramer:
             block = block.replace(b"\r\n", LINE_END)
         if b"\n\n" in block or block.startswith(LINE_END):
             block = b"".join(line + LINE_END for line in block.split(LINE_END) if line)
-        if len(block) <= self._policy.event_bytes:
+        if not _has_longer(block, self._policy.event_bytes):
             return block
-        # A pattern of so many bytes would be looked for from each byte on: minutes for a line that is almost too long.
         lines = block[:-1].split(LINE_END)
-        if max(map(len, lines)) <= self._policy.event_bytes:
-            return block
         return b"".join(part + LINE_END for line in lines for part in self._policy.cut(line))
+
+
+def _has_longer(block: bytes, line_bytes: int) -> bool:
+    """Whether a line of the block has more than so many bytes. From the begin of one line to that of the last which begins no
+    further than a line may go: each byte is looked at once at most, and most are not."""
+    at = 0
+    while len(block) - at > line_bytes + 1:
+        end = block.rfind(LINE_END, at, at + line_bytes + 1)
+        if end < 0:
+            return True
+        at = end + 1
+    return False
 
 
 # What a frame with a count begins with (RFC 6587, 3.4.1): a number without leading zeros, a space, and the message, which

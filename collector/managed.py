@@ -9,6 +9,7 @@ import json
 import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -102,7 +103,8 @@ class CollectorProgram:
         """Raises ConfigError, RetryableError."""
         is_auto = node.source.name == AUTO_SOURCE
         address = self._ports.address(node.name) if is_auto else ""
-        return RunningNode(node, self._collector.build(node, address), self._advertised, self.nodes)
+        ended = partial(self.metrics.forget_branches, node.name)
+        return RunningNode(node, self._collector.build(node, address), self._advertised, self.nodes, ended)
 
     @property
     def metrics(self) -> Metrics:
@@ -138,9 +140,15 @@ class RunningNode:
     """See `qanat.control.running.Running`."""
 
     def __init__(
-        self, node: LogicalNode, pipeline: Pipeline, advertised: str, nodes: dict[str, LogicalNode]
+        self,
+        node: LogicalNode,
+        pipeline: Pipeline,
+        advertised: str,
+        nodes: dict[str, LogicalNode],
+        ended: Callable[[], None],
     ) -> None:
         self._node = node
+        self._ended = ended
         self._pipeline = pipeline
         self._advertised = advertised
         self._nodes = nodes
@@ -154,6 +162,7 @@ class RunningNode:
             self._nodes.pop(self._node.name, None)
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
+            self._ended()
 
     def amend(self, node: LogicalNode) -> bool:
         """A sink's transaction ends with the sink."""

@@ -161,7 +161,6 @@ class Collector:
 
     def build_sink(self, node: LogicalNode) -> Sink:
         """The sink of `node`, not open. Raises ConfigError, OSError."""
-        self.metrics.forget_branches(node.name)
         return build_sink(
             node,
             self._context_here(node),

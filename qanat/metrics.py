@@ -165,7 +165,7 @@ class Metrics:
             self._branch_lags[unit].labels(logical_node, branch).set(value)
 
     def forget_branches(self, logical_node: str) -> None:
-        """Its sink is another one now, which may lack some of the branches."""
+        """It has ended; another one may lack some of the branches."""
         for branch in self._branches.pop(logical_node, ()):
             for gauge in self._branch_lags.values():
                 gauge.remove(logical_node, branch)

@@ -22,6 +22,8 @@ def targets() -> list[tuple[str, int, str]]:
     if named := os.environ.get("QANAT_HEALTH_URL"):
         host, _, path = named.removeprefix("http://").partition("/")
         name, _, port = host.rpartition(":")
+        if not port.isdigit():
+            name, port = host, "80"
         return [(name.strip("[]"), int(port), f"/{path}")]
     master, metrics = (
         os.environ.get(name, "").rpartition(":")[2] for name in ("QANAT_MASTER_HTTP", "QANAT_METRICS")

@@ -35,31 +35,29 @@ _AROUND = b" \t\r\x1e"  # a line; the last is before each text of a JSON sequenc
 
 # Without one of them no line has a `body`: in JSON a letter may be written by its number.
 _BODY_NAMES = (b'"body"', b"\\u")
+_EVENT_NAMES = (*_BODY_NAMES, b'"headers"')
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _Value = str | int | float | bool | None
 
 
-class JsonEvent(msgspec.Struct, frozen=True, gc=False):
-    """As Flume NG's JSONHandler has it; what else is in the object is not looked at."""
+class JsonEvent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """As Flume NG's JSONHandler has it. An object with other names is no event, but somebody's record."""
 
     headers: dict[str, _Value] | None = None
     body: _Value | msgspec.UnsetType = msgspec.UNSET
-
-
-class _OnlyEvent(JsonEvent, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A line that is an event, and no other object."""
 
 
 _HEADERS, _BODY = attrgetter("headers"), attrgetter("body")
 
 _EVENTS = msgspec.json.Decoder(list[JsonEvent])
 _EVENT = msgspec.json.Decoder(JsonEvent)
-_LINE = msgspec.json.Decoder(_OnlyEvent)
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SCANNER = json.JSONDecoder()  # msgspec's can't say where a value ends
+_NO_EVENTS = 'the body is no JSON array of {"headers": {...}, "body": "..."} or other objects'
 _SPACE = re.compile(r"\s*")
 
 
@@ -107,16 +105,47 @@ def _utf8(data: bytes, charset: str) -> bytes:
 
 def _of_json(data: bytes, event_bytes_max: int) -> pa.RecordBatch:
     """An array of events, an event, or what Fluent Bit and Vector send: an array of any objects, or objects one after the other.
-    Where none has a `body` or `headers`, each is itself the body."""
+    One with other names than `headers` and `body` is itself the body."""
     is_array = data.lstrip()[:1] != b"{"
-    values = [] if is_array else _values(data)
-    if len(values) > 1:
-        return _of_events([*starmap(_of_line, enumerate(values, 1))], event_bytes_max)
-    events = _json(data, is_array=is_array)
-    if events and not any(map(_is_said, events)):
-        found = _RAW.decode(data) if is_array else [data.strip()]
-        return _of_bodies(pa.array([*map(bytes, found)], pa.binary()), event_bytes_max)
-    return _of_events(events, event_bytes_max)
+    if is_array and any(map(data.__contains__, _EVENT_NAMES)):
+        try:  # all at once, if they are alike
+            events = _EVENTS.decode(data)
+            if all(map(_is_said, events)):
+                return _of_events(events, event_bytes_max)
+        except _UNREADABLE:
+            pass
+    found = _array(data) if is_array else _values(data) or [data.strip()]
+    if any(map(data.__contains__, _EVENT_NAMES)):
+        return _of_events([*starmap(_of_member, enumerate(found, 1))], event_bytes_max)
+    for number, value in enumerate(found, 1):
+        _names(number, value)
+    return _of_bodies(pa.array(found, pa.binary()), event_bytes_max)
+
+
+def _array(data: bytes) -> list[bytes]:
+    try:
+        return [*map(bytes, _RAW.decode(data))]
+    except _UNREADABLE as error:
+        raise Refusal(BAD_REQUEST, f"{_NO_EVENTS}: {error}; nothing of it was taken") from error
+
+
+def _of_member(number: int, value: bytes) -> JsonEvent:
+    """An event, or any other object as the body of one."""
+    try:
+        if not _names(number, value) - {"headers", "body"} and _is_said(event := _EVENT.decode(value)):
+            return event
+        return JsonEvent(body=value.decode())
+    except _UNREADABLE as error:
+        raise Refusal(BAD_REQUEST, f"event {number}: {error}; nothing of the request was taken") from error
+
+
+def _names(number: int, value: bytes) -> set[str]:
+    try:
+        return set(_OBJECT.decode(value))
+    except _UNREADABLE as error:
+        raise Refusal(
+            BAD_REQUEST, f"{_NO_EVENTS}: event {number}: {error}; nothing of the request was taken"
+        ) from error
 
 
 def _values(data: bytes) -> list[bytes]:
@@ -140,22 +169,12 @@ def _values(data: bytes) -> list[bytes]:
     return found
 
 
-def _json(data: bytes, *, is_array: bool) -> Sequence[JsonEvent]:
-    try:
-        return _EVENTS.decode(data) if is_array else [_EVENT.decode(data)]
-    except _UNREADABLE as error:
-        raise Refusal(
-            BAD_REQUEST,
-            f'the body is no JSON array of {{"headers": {{...}}, "body": "..."}}: {error}; nothing of it was taken',
-        ) from error
-
-
 def _of_json_lines(data: bytes, event_bytes_max: int) -> pa.RecordBatch:
     """A line with `body`, and `headers` or none, and nothing else is an event; any other object is itself the body."""
     found = [*filter(None, map(methodcaller("strip", _AROUND), data.split(_LINE_END)))]
     try:  # all at once, if they are alike
         if any(map(data.__contains__, _BODY_NAMES)):
-            events = [*map(_LINE.decode, found)]
+            events = [*map(_EVENT.decode, found)]
             if msgspec.UNSET not in map(_BODY, events):
                 return _of_events(events, event_bytes_max)
         else:
@@ -169,7 +188,7 @@ def _of_json_lines(data: bytes, event_bytes_max: int) -> pa.RecordBatch:
 
 def _of_line(number: int, line: bytes) -> JsonEvent:
     try:
-        event: JsonEvent = _LINE.decode(line)
+        event = _EVENT.decode(line)
     except _UNREADABLE:
         event = JsonEvent()
     return JsonEvent(body=_whole(line, number)) if event.body is msgspec.UNSET else event
@@ -188,8 +207,6 @@ def _whole(line: bytes, number: int) -> str:
 def _of_events(events: Sequence[JsonEvent], event_bytes_max: int) -> pa.RecordBatch:
     bodies: list[Any] = [*map(_BODY, events)]
     headers: list[Any] = [*map(_HEADERS, events)]
-    if msgspec.UNSET in bodies:
-        _check_said(events)
     if {*map(type, bodies)} - {str}:
         bodies = [*map(_text, bodies)]
     if None in headers:
@@ -203,14 +220,6 @@ def _of_events(events: Sequence[JsonEvent], event_bytes_max: int) -> pa.RecordBa
 
 def _is_said(event: JsonEvent) -> bool:
     return event.body is not msgspec.UNSET or event.headers is not None
-
-
-def _check_said(events: Sequence[JsonEvent]) -> None:
-    for number, event in enumerate(events, 1):
-        if not _is_said(event):
-            raise Refusal(
-                BAD_REQUEST, f"event {number} has neither headers nor body; nothing of the request was taken"
-            )
 
 
 def _of_bodies(

@@ -17,8 +17,8 @@ What is posted says its Content-Type; the path says nothing.
 | `text/plain` | a line each |
 
 A JSON event is `{"headers": {...}, "body": "..."}`, as Flume NG's JSONHandler takes it; one without an array around it will do.
-Objects of which none has `headers` or a `body`, in an array (as of Fluent Bit and Vector) or one after the other, are bodies as
-they are.
+Other objects, as of Fluent Bit and Vector, in an array or one after the other, are bodies as they are: those without either name,
+or with a third one.
 JSON is UTF-8 unless the Content-Type says `charset=utf-16` or `charset=utf-32`, whose byte order mark counts (without one it is
 little-endian), or `utf-16be` and its like: `Content-Type: application/json; charset=utf-16`. Any other charset is answered 415.
 `text/plain` is taken as the bytes that it is, whatever the charset. A JSON line that is an object of `body`, and `headers` or

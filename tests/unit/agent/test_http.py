@@ -141,6 +141,9 @@ def test_json_lines_are_events_or_bodies(feeding: Feeding) -> None:
         (b'{"log": "x"}{"log": "\xc3\xbc\\n}"}', [b'{"log": "x"}', b'{"log": "\xc3\xbc\\n}"}']),
         (b'{"log": 1}\n{"body": "b", "headers": {}}\r\n\n', [b'{"log": 1}', b"b"]),
         (b'{"headers": {},\n "body": "b"}', [b"b"]),
+        (b'[{"body": "b", "severity": 9}, {"body": "c"}]', [b'{"body": "b", "severity": 9}', b"c"]),
+        (b'[{"body": "b"}, {}, {"headers": {}}]', [b"b", b"{}", b""]),
+        (b'{"headers": {"a": "1"}}{"body": {"b": 1}, "n": 2}', [b"", b'{"body": {"b": 1}, "n": 2}']),
     ],
 )
 def test_records_of_other_programs_are_bodies(feeding: Feeding, body: bytes, bodies: list[bytes]) -> None:
@@ -171,11 +174,13 @@ def test_lines_are_events_also_the_last_without_an_end(feeding: Feeding) -> None
     ("status", "body", "headers", "why"),
     [
         (400, b'[{"body": "x"}, {"body": "y"', JSON, "no JSON array"),
-        (400, b'[{"body": "x"}, {"other": 1}]', JSON, "event 2 has neither"),
+        (400, b'[{"body": "x"}, {"headers": "y"}]', JSON, "event 2"),
+        (400, b'[{"body": "x"}, 1]', JSON, "event 2"),
+        (400, b'[{"body": "x"}, {"a": "\xff"}]', JSON, "event 2"),
         (400, b'[{"body": {"a": 1}}]', JSON, "body"),
         (400, b"[" * 100_000, JSON, "no JSON array"),
         (400, b'{"a": ' * 100_000, JSON, "no JSON array"),
-        (400, b'{"a": 1}{"b": NaN}', JSON, "line 2"),
+        (400, b'{"a": 1}{"b": NaN}', JSON, "event 2"),
         (400, b'{"a": 1}{"b": 2', JSON, "no JSON array"),
         (400, b'["a", 1]', JSON, "no JSON array"),
         (400, b'{"a": 1}\n{"b"\n', {"Content-Type": "application/x-ndjson"}, "line 2"),

@@ -108,8 +108,8 @@ class BranchRunner:
             self._changed.notify_all()
 
     def wait_until_drained(self, timeout_s: float) -> bool:
-        """*Blocking* until all that is committed was taken, a mark waits for its record, or the branch is in trouble; False
-        when it takes longer."""
+        """*Blocking* until all that is committed was taken and is visible, a mark waits for its record, or the branch is in
+        trouble; False when it takes longer."""
         with self._changed:
             return self._changed.wait_for(lambda: self._life.has_drained, timeout_s)
 

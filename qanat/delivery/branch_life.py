@@ -70,11 +70,11 @@ class BranchLife:
 
     @property
     def has_drained(self) -> bool:
-        """All that is committed was taken, a mark waits for its record, or the branch is in trouble."""
+        """All that is committed was taken and is visible, a mark waits for its record, or the branch is in trouble."""
         core = self.core
         if core is None or core.staged is not None or self.attempt:
             return True
-        return self.drained and core.committed.at >= self.goal(core.committed)
+        return self.drained and self.left_bytes == 0
 
     def goal(self, committed: Mark) -> int:
         """How far there is something to take."""

@@ -120,7 +120,12 @@ class _Life:
             finally:
                 ending.cancel()
             if not self._stopping.is_set():
-                log.warning("former_channel_not_left", node=self._node.name, reason=why)
+                log.warning(
+                    "former_channel_not_left",
+                    node=self._node.name,
+                    reason=why,
+                    consequence="it is tried again, and this node reads nothing else before",
+                )
                 await _sleep(self._stopping, backoff_s(attempt, RETRY_S_MAX))
 
     async def _end(self, running: RunningNode) -> None:

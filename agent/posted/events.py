@@ -57,6 +57,7 @@ _ANY = msgspec.json.Decoder(msgspec.Raw)
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SCANNER = json.JSONDecoder()  # msgspec's can't say where a value ends
+# What a client is told first.
 _NO_EVENTS = 'the body is no JSON array of {"headers": {...}, "body": "..."} or other objects'
 _SPACE = re.compile(r"\s*")
 

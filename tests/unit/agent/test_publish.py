@@ -121,9 +121,10 @@ def test_events_are_acknowledged_and_have_their_columns(tmp_path: Path, shelf: S
 
 def test_repetition_is_taken_once_also_by_the_next_agent(tmp_path: Path, shelf: Shelf) -> None:
     with serving(tmp_path, shelf) as agent:
-        assert talk(
+        heard = talk(
             agent.port, hello(), said(0, b"a", b"b"), said(0, b"a", b"b"), said(1, b"b", b"c"), wanted=3
-        ) == [0, 2, 3]
+        )
+        assert heard in ([0, 2, 3], [0, 3])  # an answer may be for several messages
     assert bodies(shelf) == [b"a", b"b", b"c"]
     with serving(tmp_path, shelf) as agent:
         assert talk(agent.port, hello(0), said(0, b"a", b"b"), said(2, b"c", b"d"), wanted=4)[0] == 3  # type: ignore[index]

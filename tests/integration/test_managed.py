@@ -343,6 +343,7 @@ def test_status_says_which_collector_an_agent_delivers_to_and_since_when_none(cl
         found = cluster.status().get(("a1", "web"), {}).get("delivers_to", [])
         return [(each["address"], each["collector"]) for each in found]
 
+    cluster.wait_until(lambda: applied(cluster, "c1", "coll"), "c1 to be told what to run")
     address = cluster.status()[("c1", "coll")]["address"]
     cluster.wait_until(lambda: delivers_to() == [(address, "c1")], "the agent to deliver to c1")
     line = next(line for line in cluster.qanat("status", "-o", "text").splitlines() if "a1" in line)

@@ -50,11 +50,10 @@ CHAIN_RETRY_S_MAX = 0.2  # the next of a chain is tried at once, but not by all 
 HURRY_S_MAX = 1.0  # after a master's word that collectors changed, which a thousand agents hear at once
 RELEASE_S_MAX = 2.0  # one write to the store; who comes next can do without it
 MEASURE_S = 1.0  # a scrape is some ten times rarer
-# What was sent on a connection that broke, and was not sought again yet: bytes, and when the oldest was read.
-_NOTHING = (0, math.inf)
-
 PROBE_S = 5.0  # how often a preferred collector that was lost is tried
 PROBES_HEALTHY = 6  # this many good probes in a row, and the sender returns to it
+# What was sent on a connection that broke, and was not sought again yet: bytes, and when the oldest was read.
+_NOTHING = (0, math.inf)
 
 
 class Delivery:
@@ -119,6 +118,7 @@ class Delivery:
             if self._failure is not None:
                 raise self._failure
             if self._leaves:
+                await self._hear(0.0)  # what was acked to an earlier life, which did not live to note it
                 await self._thread.ask(self._source.save)
             if self._releases:
                 await self._release()

@@ -108,8 +108,9 @@ class Feed:
         return all(self._safe.get(stream, -1) >= end for stream, end in self._taken.items())
 
     def leave(self) -> None:
-        """After `run`: nothing that is safe in the channel is read again by another that replaces it. Raises RetryableError."""
-        self._settle()
+        """After `run`: nothing that is safe in the channel is read again by another that replaces it, also of what an
+        earlier life has put there and did not live to note. Raises RetryableError."""
+        self._hear(0.0)
         self._source.save()
 
     def close(self) -> None:

@@ -138,7 +138,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _LONG = re.compile(
     r"test_(adoption|master_processes)\.py.*zookeeper|test_large_values\.py|test_large_changes\.py.*embedded"
     r"|test_zookeeper\.py.*(leaders_are_killed|all_servers_were_paused|without_a_majority)"
-    r"|test_master_processes\.py.*majority|test_managed\.py.*(agent_that_is_killed|for_a_week|pushed_to_one)"
+    r"|test_master_processes\.py.*majority|test_managed\.py.*(agent_that_is_killed|pushed_to_one)"
     r"|test_adoption\.py.*(it|on)\[embedded-parquet|test_demo\.py.*no_process_behind\[(15|9)"
     r"|test_(agent_fan_out|levels)\.py.*\[\| memoryChannel|test_(decorators|routing)\.py.*\[ \| fileChannel"
     r"|test_end_to_end\.py.*ten_thousand|test_otlp\.py.*there_twice\[http|test_levels\.py.*counted\[DFO"

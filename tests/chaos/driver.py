@@ -20,6 +20,7 @@ from typing import Protocol
 
 from qanat.testing.cluster import Cluster, Collector
 from qanat.testing.daemon import Daemon
+from qanat.testing.managed import ManagedCluster
 from qanat.testing.zookeeper import Ensemble
 from tests.chaos.writers import Log, Writers
 from tests.integration.lines import assert_drains_clean
@@ -175,8 +176,11 @@ class Chaos:
     def agent(self, name: str, *chain: Collector | str) -> Daemon:
         """An agent that tails two logs: one rotated by rename, one by new names."""
         source = f'tail("{self.input}/{name}-*.log", rotate_wait=300ms)'
-        agent = self.cluster.agent(name, source, *chain, tune=IMPATIENT)
-        self.logs += [Log(self.input, f"{name}-{kind}", kind == "r", agent.log) for kind in "rc"]
+        return self.follow(self.cluster.agent(name, source, *chain, tune=IMPATIENT))
+
+    def follow(self, agent: Daemon) -> Daemon:
+        """Write those logs for an agent."""
+        self.logs += [Log(self.input, f"{agent.name}-{kind}", kind == "r", agent.log) for kind in "rc"]
         return agent
 
     @contextlib.contextmanager
@@ -230,13 +234,15 @@ class Chaos:
 
 
 @contextlib.contextmanager
-def chaos(test: str, store: str | None = None) -> Iterator[Chaos]:
-    """A directory and a cluster of its own; both are gone afterwards, the directory only if all went well."""
+def chaos(test: str, masters: int = 0) -> Iterator[Chaos]:
+    """A directory and a cluster of its own; both are gone afterwards, the directory only if all went well.
+
+    With `masters` it is a ManagedCluster."""
     seed = int(os.environ.get("QANAT_CHAOS_SEED") or random.SystemRandom().randrange(1 << 32))
     directory = Path(tempfile.mkdtemp(prefix="qanat-chaos-"))
     made: Chaos | None = None
     try:
-        with Cluster(directory, store) as cluster:
+        with ManagedCluster(directory, masters) if masters else Cluster(directory) as cluster:
             made = Chaos(cluster, seed)
             yield made
     except BaseException:

@@ -5,6 +5,8 @@
   in vain, or that a server refused, surely did nothing.
 * Every wait has an end: kazoo may lose a request that is made in the moment in which a session expires.
 * kazoo fires every watch when it loses its connection.
+* kazoo forgets with a session what it had seen. Nothing older is read in the next one all the same: a session begins with a
+  transaction, which the server that answers has applied (unless it has `localSessionsEnabled`: docs/zookeeper.md).
 """
 
 from __future__ import annotations

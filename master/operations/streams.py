@@ -21,6 +21,8 @@ from qanat.wire.v1 import control_pb2 as wire
 # How often masters are asked while somebody waits: they answer only with the nodes that are not settled.
 LOOK_S = 0.25
 
+UNCONFIGURED = "nothing was ever configured in this cluster; `qanat apply FILE` does that"
+
 # Nodes that are named while they are waited for.
 PENDING_MAX = 20
 
@@ -74,13 +76,17 @@ async def _waiting(desk: Desk, request: calls.Wait, revision: int, unknown: Sequ
 
 
 async def _waiting_for_all(desk: Desk, revision: int) -> calls.Waiting:
-    """By the counts of the masters, who name only some of the nodes: there may be ten thousand of them."""
+    """By the counts of the masters, who name only some of the nodes: there may be ten thousand of them.
+
+    Nodes are told nothing as long as nothing was ever configured."""
     question = wire.StatusRequest(revision=revision, unsettled_only=True, nodes_max=PENDING_MAX)
     answers = await desk.peers.status(question)
     replies = answers.replies.values()
     total = sum(reply.attached for reply in replies)
     unsettled = sum(reply.unsettled for reply in replies)
     rows = [physical_row(master, each) for master, each in merged(answers.replies).values()]
+    if not revision and not desk.is_stale and unsettled:
+        return calls.Waiting(done=False, settled=0, total=total, pending=[UNCONFIGURED], stuck=True)
     behind = _masters_behind(answers, revision)
     everything = calls.Wait()
     pending = behind + [f"{row.name}: {_why_pending(row, everything)}" for row in rows[:PENDING_MAX]]

@@ -12,13 +12,16 @@ Everything is below `directory`: `flows`, `logs`, `state`, `store.db` and, for e
 
 from __future__ import annotations
 
+import functools
+import itertools
+import os
 import random
 import re
 import signal
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,21 +35,30 @@ LOOPBACK = "127.0.0.1"
 
 # Below the range that Linux takes ports for outgoing connections from: while a killed collector is away, nobody gets
 # its port by chance, and an agent that tries it doesn't get connected to itself.
-_PORTS = (20_000, 32_000)
-_PORT_ATTEMPTS_MAX = 1000
+_PORTS = range(20_000, 32_000)
+_WORKERS_MAX = 8
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, and that nothing gets without asking for it."""
-    for _ in range(_PORT_ATTEMPTS_MAX):
-        port = random.randrange(*_PORTS)
+    """A loopback port that nothing listens on, and that nothing gets without asking for it: no other process of pytest-xdist's,
+    either, which shares them out, and nobody else in this one."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for port in itertools.islice(_shuffled(worker % _WORKERS_MAX), len(_PORTS) // _WORKERS_MAX):
         with socket.socket() as probe:
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
             return port
-    raise DaemonError(f"no free port among {_PORTS[0]} to {_PORTS[1]}")
+    raise DaemonError(f"no free port among {_PORTS[0]} to {_PORTS[-1]}")
+
+
+@functools.cache
+def _shuffled(worker: int) -> Iterator[int]:
+    """Its share, again and again."""
+    ports = list(_PORTS[worker::_WORKERS_MAX])
+    random.shuffle(ports)
+    return itertools.cycle(ports)
 
 
 @dataclass(slots=True)

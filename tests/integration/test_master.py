@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from master.leader import HISTORY_MAX
+from master.operations.streams import UNCONFIGURED
 from qanat.control import paths
 from qanat.control.documents import RECENT_MAX
 from qanat.control.translation import Physical
@@ -350,8 +351,11 @@ def test_automatic_chains_follow_the_living_collectors(run):
 def test_what_waits_is_not_applied_and_what_is_not_configured_is_not_waited_for(run):
     async def scenario():
         async with cluster(2) as c:
-            await c.node("host", kind="web")
+            node = await c.node("host", kind="web")
+            await node.until(lambda: node.attachments == 1)
             admin = await c.admin(1)
+            (*_, last) = await admin.stream("wait", timeout_s=30)
+            assert (last["done"], last["stuck"], last["pending"]) == (False, True, [UNCONFIGURED])
             agents_only = AUTO.partition("coll ")[0]
             await admin("apply", text=agents_only)
             (*_, last) = await admin.stream("wait", names=["web"], timeout_s=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from master.cache import ConfigCache, Snapshot
 from master.known import KnownNodes
@@ -76,6 +76,7 @@ class Desk:
     pushed: Pushed
     live: Live
     last_checked: Checked | None = None
+    lost: set[str] = field(default_factory=set)  # known nodes that no master had when all were asked last
     wall_ns: Callable[[], int] = time.time_ns
 
     @property

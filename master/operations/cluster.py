@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from importlib import metadata
@@ -30,6 +31,9 @@ from qanat.errors import RetryableError
 from qanat.flow.faults import did_you_mean
 from qanat.wire.v1 import control_pb2 as wire
 
+# What a node takes from one master to another, several times over.
+MOVES_S = 0.5
+
 
 async def status(desk: Desk, request: calls.Status, author: str) -> calls.StatusReply:
     """Every physical node with its logical nodes, and what is configured and runs nowhere."""
@@ -39,7 +43,7 @@ async def status(desk: Desk, request: calls.Status, author: str) -> calls.Status
     question = wire.StatusRequest(
         names=names, unsettled_only=request.unsettled, revision=snapshot.revision, with_names=True
     )
-    answers = await desk.peers.status(question)
+    answers = await _everywhere(desk, question, known)
     notes = silent_masters(answers)
     cluster = desk.nodes.cluster
     if cluster is not None and not request.names and not desk.is_stale:
@@ -153,14 +157,29 @@ async def _known(desk: Desk) -> dict[str, KnownNode]:
         return desk.known.remembered()
 
 
+async def _everywhere(desk: Desk, question: wire.StatusRequest, known: dict[str, KnownNode]) -> Answers:
+    """What all masters say. A node that is attached nowhere may be on its way from one master to another: unless it was lost in
+    the last look already, they are asked again."""
+    answers = await desk.peers.status(question)
+    if not _absent(known, answers) <= desk.lost:
+        await asyncio.sleep(MOVES_S)
+        answers = await desk.peers.status(question)
+    if not answers.silent:
+        desk.lost = _absent(known, answers)
+    return answers
+
+
+def _absent(known: dict[str, KnownNode], answers: Answers) -> set[str]:
+    return known.keys() - {name for reply in answers.replies.values() for name in reply.attached_names}
+
+
 def _lost(
     desk: Desk, wanted: Sequence[str], known: dict[str, KnownNode], answers: Answers
 ) -> list[calls.PhysicalRow]:
     """Known nodes that no master has. While one is silent nobody knows what it has."""
     if answers.silent:
         return []
-    attached = {name for reply in answers.replies.values() for name in reply.attached_names}
-    rows = [lost_row(name, node, desk.nodes.cluster) for name, node in known.items() if name not in attached]
+    rows = [lost_row(name, known[name], desk.nodes.cluster) for name in _absent(known, answers)]
     names = set(wanted)
     return [
         row

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from master.leader import HISTORY_MAX
+from master.operations.cluster import MOVES_S
 from master.operations.streams import UNCONFIGURED
 from qanat.control import paths
 from qanat.control.documents import RECENT_MAX
@@ -551,6 +552,25 @@ async def _know_each_other(c):
     return all(len(each.master._desk.peers.masters) == len(c.masters) for each in c.masters)
 
 
+def test_node_on_its_way_from_one_master_to_another_is_not_lost(run):
+    async def scenario():
+        async with cluster() as c:
+            node = await c.node("host")
+            admin = await c.admin()
+            await eventually(lambda: _states(admin, "attached"), "the node is known")
+            await node.stop()
+            asked = asyncio.create_task(_states(admin, "attached"))
+            await asyncio.sleep(MOVES_S / 5)
+            await c.node("host")
+            assert await asked
+
+    run(scenario())
+
+
+async def _states(admin, *states):
+    return [row["state"] for row in (await admin("nodes"))["nodes"]] == [*states]
+
+
 def test_lost_node_is_shown_until_it_is_purged(run):
     async def scenario():
         async with cluster() as c:
@@ -561,14 +581,11 @@ def test_lost_node_is_shown_until_it_is_purged(run):
             with pytest.raises(AdminError, match="host is attached"):
                 await admin("purge", names=["host"])
             await node.stop()
-            await eventually(lambda: _is_lost(admin), "the node is lost")
+            await eventually(lambda: _states(admin, "lost"), "the node is lost")
             (row,) = (await admin("status"))["nodes"]
             assert [(each["logical"], each["state"]) for each in row["logical"]] == [("web", "LOST")]
             await admin("purge", names=["host"])
             assert (await admin("nodes"))["nodes"] == []
-
-    async def _is_lost(admin):
-        return [row.get("state") for row in (await admin("nodes"))["nodes"]] == ["lost"]
 
     run(scenario())
 

@@ -19,7 +19,7 @@ import structlog
 
 from agent.abreast import Pace, Progress
 from agent.connection import Connection, answers
-from agent.lag import Lag
+from agent.lag import Lag, Unsought
 from agent.source_thread import SourceThread
 from agent.standing import Standing
 from qanat import limits
@@ -52,8 +52,6 @@ RELEASE_S_MAX = 2.0  # one write to the store; who comes next can do without it
 MEASURE_S = 1.0  # a scrape is some ten times rarer
 PROBE_S = 5.0  # how often a preferred collector that was lost is tried
 PROBES_HEALTHY = 6  # this many good probes in a row, and the sender returns to it
-# What was sent on a connection that broke, and was not sought again yet: bytes, and when the oldest was read.
-_NOTHING = (0, math.inf)
 
 
 class Delivery:
@@ -95,7 +93,7 @@ class Delivery:
         self._failed = asyncio.Event()
         self._lag_at_s = 0.0
         self._lag = Lag()
-        self._lost = _NOTHING
+        self._unsought = Unsought()
         self._hurry = asyncio.Event()
         self._hurried = 0  # attempts that need not wait for long
         self._is_recovered = False  # the source knows what collectors know, and may look for streams
@@ -249,6 +247,8 @@ class Delivery:
             )
         )
         self._batch = None
+        if self.core.phase is not Phase.STREAMING:
+            self._unsought.add(batch.payload_bytes, now_s)
 
     async def _hear(self, timeout_s: float) -> None:
         news = await self._thread.ask(self._listen, timeout_s)
@@ -287,7 +287,7 @@ class Delivery:
 
     def _seek(self, seeks: Iterable[m.Command]) -> None:
         """On the source's thread."""
-        self._lost = _NOTHING  # from now on it is unread
+        self._unsought.clear()
         for seek in seeks:
             assert isinstance(seek, m.Seek)
             self._source.seek(seek.stream, seek.position)
@@ -388,7 +388,7 @@ class Delivery:
         inflight_bytes, oldest_s = self.core.inflight_bytes, self.core.oldest_unacked_s()
         self._handle(event)
         if oldest_s is not None and self._connection is None:
-            self._lost = (self._lost[0] + inflight_bytes, min(oldest_s, self._lost[1]))
+            self._unsought.add(inflight_bytes, oldest_s)
         if self.core.acked_batches > batches:
             acked = self._acked()
             self._metrics.acked(acked[0] - events, acked[1] - payload_bytes, acked[2] - batches)
@@ -399,9 +399,8 @@ class Delivery:
     async def _measure(self) -> None:
         """How long the oldest batch has been waiting, also while nothing comes and goes."""
         while True:
-            lost_bytes, oldest_s = self._lost
-            self._metrics.unacked_bytes(self.core.inflight_bytes + lost_bytes)
-            oldest_s = min(oldest_s, self.core.oldest_unacked_s() or math.inf)
+            self._metrics.unacked_bytes(self.core.inflight_bytes + self._unsought.payload_bytes)
+            oldest_s = min(self._unsought.read_s, self.core.oldest_unacked_s() or math.inf)
             now_s = self._context.clock.monotonic_s()
             self._metrics.unacked_age_s(max(0.0, now_s - oldest_s))
             await asyncio.sleep(MEASURE_S)

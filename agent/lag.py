@@ -1,4 +1,4 @@
-"""How long the oldest event that a source has waits to be read. [pure]
+"""How long the oldest event that a source has waits to be read, and what has to be read again. [pure]
 
 Sources say how many bytes they have and did not read, not since when. So it is noted when how much had been seen: the first byte
 beyond what was consumed was there when that much was seen for the first time.
@@ -6,6 +6,7 @@ beyond what was consumed was there when that much was seen for the first time.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 # Ten minutes at one measurement a second; beyond that, every other one is forgotten, so that hours fit as well.
@@ -35,3 +36,20 @@ class Lag:
         if len(self._seen) > NOTES_MAX:
             self._seen = deque([*self._seen][::2])
         return now_s - self._seen[0][0]
+
+
+class Unsought:
+    """What was read from a source, and will be read again: its connection broke, and the source was not sought back yet."""
+
+    def __init__(self) -> None:
+        self.payload_bytes = 0
+        self.read_s = math.inf
+
+    def add(self, payload_bytes: int, read_s: float) -> None:
+        """Of which the oldest was read at `read_s`."""
+        self.payload_bytes += payload_bytes
+        self.read_s = min(self.read_s, read_s)
+
+    def clear(self) -> None:
+        """From now on it is unread. *Thread*: any."""
+        self.payload_bytes, self.read_s = 0, math.inf

@@ -71,7 +71,9 @@ class Configuration:
         """Statement for both of them or only one."""
         chance = self.trouble.chance
         sink = f'file("{self.cluster.out}", "web-", {chance.choice(ROLLING)})'
-        return f"coll @ {chance.choice(PLACES)} : autoCollectorSource | {sink} ;"
+        copy = f'file("{self.cluster.directory}/copies", "copy-", roll=1s)'
+        sinks = chance.choice((sink, sink, f"[ {sink}, {copy} ]", f"[ {copy}, {sink} ]"))
+        return f"coll @ {chance.choice(PLACES)} : autoCollectorSource | {sinks} ;"
 
 
 def test_everything_is_reconfigured_while_everything_is_killed():

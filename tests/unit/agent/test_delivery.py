@@ -233,6 +233,67 @@ def test_delivery_empties_a_channel_when_told_to(
     run(scenario())
 
 
+@pytest.mark.parametrize("when", ["before the collector is lost", "while it is", "when it was sent"])
+def test_what_was_read_and_is_not_acked_counts_also_when_its_collector_is_lost(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Two bytes: unacked, until another collector has the source sought back to them."""
+
+    class Silent(Collector):
+        made: ClassVar[list[Silent]] = []
+
+        def __init__(self, number: int, destination: str, handle: Callable[..., None], on_room: Any) -> None:
+            super().__init__(number, destination, handle, on_room)
+            self.made.append(self)
+            self.sent = asyncio.Event()
+
+        def send_batch(self, data: bytes) -> None:
+            self.sent.set()
+
+    async def scenario() -> None:
+        monkeypatch.setattr(shell, "Connection", Silent)
+        monkeypatch.setattr(shell, "MEASURE_S", 0.01)
+        Collector.opened, Collector.hellos = [], asyncio.Queue()
+        reading, go_on = threading.Event(), threading.Event()
+        source = Short(Context("agent", "web", "host", tmp_path), 1, 0)
+        read = source.read
+
+        def read_slowly(max_bytes: int) -> Batch | None:
+            found = read(max_bytes)
+            if found is not None:
+                reading.set()
+                go_on.wait(30)
+            return found
+
+        source.read = read_slowly  # type: ignore[method-assign]
+        metrics = Metrics()
+        core = SenderCore("agent/web", "instance", ("collector:1",))
+        delivery = shell.Delivery(core, source, source.context, metrics.agent("web"))
+        pause = delivery._pause
+        monkeypatch.setattr(delivery, "_pause", lambda attempt: asyncio.sleep(0) if attempt else pause(0))
+        task = asyncio.create_task(delivery.run())
+        assert await asyncio.to_thread(reading.wait, 30)
+        (connection,) = Silent.made  # and no other will be
+        if when != "while it is":
+            go_on.set()
+        if when == "when it was sent":
+            await connection.sent.wait()
+        connection._say(m.Disconnected(connection.number, "gone"))
+        await asyncio.sleep(0.05)
+        go_on.set()
+        unacked: list[float | None] = []
+        while unacked[-1:] != [2.0]:
+            await asyncio.sleep(0.01)
+            unacked.append(metrics.registry.get_sample_value("qanat_unacked_bytes", {"logical_node": "web"}))
+            assert len(unacked) < 1000, unacked
+        await asyncio.sleep(0.05)
+        assert metrics.registry.get_sample_value("qanat_unacked_age_seconds", {"logical_node": "web"}) > 0
+        delivery.stop()
+        await task
+
+    run(scenario())
+
+
 def test_delivery_tries_its_whole_chain_at_once_when_a_collector_may_be_back(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

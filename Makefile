@@ -9,7 +9,7 @@ PYTEST := $(PY) -m pytest
 CHAOS_SECONDS ?= 300
 
 # Processes that share the test files of `make test`; 0: none but its own. Many tests wait for programs, so that three on two cores
-# take little more than half the time of one.
+# take little more than half the time of one. In the order of their names, so that the short ones of tests/unit come last.
 TEST_WORKERS ?= 3
 
 # Tests that run programs on a busy machine sometimes look too soon: what fails is tried once more, and listed at the end, where each
@@ -56,7 +56,7 @@ servers: ## the servers that tests run against, where they may be installed
 	@sh tests/servers.sh
 
 test: install servers ## the tests, with the short chaos tests
-	$(PYTEST) tests -m "not long" -n $(TEST_WORKERS) --dist loadfile $(AGAIN)
+	$(PYTEST) tests -m "not long" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 long: install servers ## the tests that `make test` leaves out: the same on an ensemble, large values
 	$(PYTEST) tests -m long $(AGAIN)

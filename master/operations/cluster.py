@@ -161,7 +161,7 @@ async def _everywhere(desk: Desk, question: wire.StatusRequest, known: dict[str,
     """What all masters say. A node that is attached nowhere may be on its way from one master to another: unless it was lost in
     the last look already, they are asked again."""
     answers = await desk.peers.status(question)
-    if not _absent(known, answers) <= desk.lost:
+    if not answers.silent and not _absent(known, answers) <= desk.lost:
         await asyncio.sleep(MOVES_S)
         answers = await desk.peers.status(question)
     if not answers.silent:

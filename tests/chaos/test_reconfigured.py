@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
+from qanat.testing.cluster import LOOPBACK, free_port
 from qanat.testing.managed import COMMAND_S_MAX, ManagedCluster
 from tests.chaos.driver import IMPATIENT, SECONDS, Chaos, chaos
 
@@ -28,6 +29,7 @@ class Configuration:
     trouble: Chaos
     cluster: ManagedCluster
     troubles: tuple[tuple[str, str], ...] = (("change", "leave"),)
+    copies_port: int = field(default_factory=free_port)
     commands: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def change(self) -> None:
@@ -65,7 +67,9 @@ class Configuration:
         chance = self.trouble.chance
         options = f"rotate_wait=300ms{chance.choice(READING)}"
         source = f'tail("{self.trouble.input}/{name}-*.log", {options})'
-        return f"web-{name} @ name={name} : {source} | {chance.choice(CHANNELS)}{chance.choice(DECORATORS)}autoE2EChain ;"
+        both = f'[ autoE2EChain, agentE2ESink("{LOOPBACK}", {self.copies_port}) ]'
+        sinks = chance.choice(("autoE2EChain", "autoE2EChain", both))
+        return f"web-{name} @ name={name} : {source} | {chance.choice(CHANNELS)}{chance.choice(DECORATORS)}{sinks} ;"
 
     def collector(self) -> str:
         """Statement for both of them or only one."""
@@ -74,6 +78,11 @@ class Configuration:
         copy = f'file("{self.cluster.directory}/copies", "copy-", roll=1s)'
         sinks = chance.choice((sink, sink, f"[ {sink}, {copy} ]", f"[ {copy}, {sink} ]"))
         return f"coll @ {chance.choice(PLACES)} : autoCollectorSource | {sinks} ;"
+
+    def copies(self) -> str:
+        """Statement for what else agents deliver to, sometimes; nobody counts what is there."""
+        source = f'collectorSource({self.copies_port}, "{LOOPBACK}")'
+        return f'copies @ name=c2 : {source} | file("{self.cluster.directory}/copies", "agents-", roll=1s) ;'
 
 
 def test_everything_is_reconfigured_while_everything_is_killed():
@@ -86,7 +95,8 @@ def test_everything_is_reconfigured_while_everything_is_killed():
             trouble.follow(cluster.managed("agent", name, tune=IMPATIENT))
         configuration = Configuration(trouble, cluster)
         cluster.start()
-        cluster.apply("\n".join([*map(configuration.agent, AGENTS), configuration.collector()]))
+        statements = [*map(configuration.agent, AGENTS), configuration.collector(), configuration.copies()]
+        cluster.apply("\n".join(statements))
         trouble.others |= {f"configuration-{number}": configuration for number in range(3)}
         with trouble.writing():
             trouble.torment(SECONDS)

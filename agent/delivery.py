@@ -107,9 +107,8 @@ class Delivery:
             await self.may_begin.wait()
             self._handle(m.Started())
             tasks = [asyncio.create_task(each()) for each in (self._pump, self._probe, self._measure)]
-            self._tasks.update(tasks)
             failed = asyncio.create_task(self._failed.wait())
-            self._tasks.add(failed)
+            self._tasks.update((*tasks, failed))
             done, _ = await asyncio.wait((*tasks, failed), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -302,6 +301,8 @@ class Delivery:
             case m.Recover():
                 self._thread.tell(self._source.recover, command.committed)
                 self._is_recovered = True
+                if not self.core.positions():  # all was stored, only the acks were lost: nothing is sought
+                    self._unsought.clear()
             case m.Pause():
                 self._spawn(self._pause(command.attempt))
             case m.Connect():

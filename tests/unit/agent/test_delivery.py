@@ -294,6 +294,52 @@ def test_what_was_read_and_is_not_acked_counts_also_when_its_collector_is_lost(
     run(scenario())
 
 
+def test_nothing_counts_as_unacked_when_only_the_ack_was_lost_and_the_stream_is_finished(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last stream there is: nothing is sought any more."""
+
+    class Crashing(Collector):
+        """Stores a batch and ends before it says so; the next one knows that it is stored."""
+
+        stored: ClassVar[dict[str, int]] = {}
+
+        def send(self, message: wire.ToCollector) -> None:
+            if message.WhichOneof("message") == "hello":
+                self._say(m.Welcomed(self.number, 1, dict(self.stored), 1 << 20))
+            else:
+                super().send(message)
+
+        def send_batch(self, data: bytes) -> None:
+            batch = wire.ToCollector.FromString(data).batch
+            self.stored[batch.stream] = batch.end
+            asyncio.get_running_loop().call_later(0.2, self._say, m.Disconnected(self.number, "killed"))
+
+    async def scenario() -> None:
+        monkeypatch.setattr(shell, "Connection", Crashing)
+        monkeypatch.setattr(shell, "MEASURE_S", 0.01)
+        monkeypatch.setattr(shell, "backoff_s", lambda attempt, max_s: 0.2)
+        Collector.opened, Collector.retired = [], asyncio.Queue()
+        source = Collector.source = Short(Context("agent", "web", "host", tmp_path), 1, 0)
+        metrics = Metrics()
+        core = SenderCore("agent/web", "instance", ("collector:1",))
+        delivery = shell.Delivery(core, source, source.context, metrics.agent("web"))
+        task = asyncio.create_task(delivery.run())
+        unacked: set[float | None] = set()
+        async with asyncio.timeout(30):
+            while Collector.retired.empty():
+                await asyncio.sleep(0.01)
+                unacked.add(metrics.registry.get_sample_value("qanat_unacked_bytes", {"logical_node": "web"}))
+        await asyncio.sleep(0.1)
+        assert unacked == {0.0, 2.0}
+        for name in ("qanat_unacked_bytes", "qanat_unacked_age_seconds"):
+            assert metrics.registry.get_sample_value(name, {"logical_node": "web"}) == 0.0
+        delivery.stop()
+        await task
+
+    run(scenario())
+
+
 def test_delivery_tries_its_whole_chain_at_once_when_a_collector_may_be_back(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
